@@ -1,0 +1,263 @@
+"""The description of an engine: frozen values, checked once, with no running part."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from rtmedia.errors import ConfigError
+from rtmedia.ports import RATES_HZ, Effect
+from rtmedia.units import without_query
+
+#: What the media API asks for (both are needed).
+SCOPES = ("media:streaming:read", "platform:media:streaming")
+
+
+def _check(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """An OAuth 2.0 client (RFC 6749 section 4.4). The secret never appears in a repr.
+
+    Parameters
+    ----------
+    client_id, client_secret
+        From the identity provider.
+    environment
+        Names the token URL ``https://{environment}.mygenesys.cloud/oauth/token``.
+    token_url
+        Any other token URL; wins over `environment`.
+    authentication
+        ``"body"`` sends the client in the form, ``"basic"`` in an HTTP Basic header.
+    scopes
+        Asked for in the request.
+    """
+
+    client_id: str
+    client_secret: str = field(repr=False)
+    environment: str = ""
+    token_url: str = ""
+    authentication: Literal["body", "basic"] = "body"
+    scopes: tuple[str, ...] = SCOPES
+
+    def __post_init__(self) -> None:
+        _check(bool(self.client_id), "client_id is empty; set RTMEDIA_CLIENT_ID or give it in the credentials file")
+        _check(bool(self.client_secret), "client_secret is empty; set RTMEDIA_CLIENT_SECRET or give it in the credentials file")
+        _check(
+            bool(self.environment or self.token_url),
+            "neither environment nor token_url is set; set RTMEDIA_ENVIRONMENT or RTMEDIA_TOKEN_URL",
+        )
+        _check(
+            self.authentication in ("body", "basic"),
+            f"authentication is {self.authentication!r}; it must be 'body' or 'basic'",
+        )
+
+    @property
+    def url(self) -> str:
+        """Where tokens are fetched."""
+        return self.token_url or f"https://{self.environment}.mygenesys.cloud/oauth/token"
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Credentials | None:
+        """Read ``RTMEDIA_CLIENT_ID``, ``_CLIENT_SECRET``, ``_ENVIRONMENT``, ``_TOKEN_URL``, ``_OAUTH_AUTHENTICATION``.
+
+        Returns
+        -------
+        Credentials or None
+            None where no client id is set.
+        """
+        if not environ.get("RTMEDIA_CLIENT_ID"):
+            return None
+        return cls(
+            client_id=environ["RTMEDIA_CLIENT_ID"],
+            client_secret=environ.get("RTMEDIA_CLIENT_SECRET", ""),
+            environment=environ.get("RTMEDIA_ENVIRONMENT", ""),
+            token_url=environ.get("RTMEDIA_TOKEN_URL", ""),
+            authentication=environ.get("RTMEDIA_OAUTH_AUTHENTICATION", "body"),  # type: ignore[arg-type]
+        )
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Credentials:
+        """Read a JSON object with the same names as the parameters."""
+        try:
+            data = json.loads(Path(path).read_text("utf-8"))
+        except OSError as exc:
+            raise ConfigError(f"credentials file {path} cannot be read ({exc.strerror}); check the path") from exc
+        except ValueError as exc:
+            # `from None`: the decoder's exception carries the document, and so the secret.
+            raise ConfigError(f"credentials file {path} is not JSON (line {getattr(exc, 'lineno', '?')}); write one object") from None
+        known = {item.name for item in fields(cls)}
+        if not isinstance(data, dict) or not set(data) <= known:
+            wrong = sorted(set(data) - known) if isinstance(data, dict) else type(data).__name__
+            raise ConfigError(f"credentials file {path} holds {wrong}; the keys are {sorted(known)}")
+        if "scopes" in data:
+            data["scopes"] = tuple(data["scopes"])
+        data.setdefault("client_id", "")
+        data.setdefault("client_secret", "")
+        return cls(**data)
+
+
+@dataclass(frozen=True, slots=True)
+class Jitter:
+    """The jitter buffer's settings.
+
+    Parameters
+    ----------
+    profile
+        ``"conversation"`` (at most 1.5 s behind) or ``"listening"`` (at most 5 s behind, never skips early).
+    transport
+        ``"tcp"`` (in order, nothing lost, stalls) or ``"udp"``; ``"auto"``: the source says.
+    price_ms
+        Delay, in ms, that is worth as much as 100 % concealment: 10 000 means that 1 % of concealment costs as
+        much as 100 ms of delay. Higher is smoother and later.
+    min_delay_ms, max_delay_ms
+        Limits of the target delay.
+    start_delay_ms
+        Least target until two seconds have been measured.
+    """
+
+    profile: Literal["conversation", "listening"] = "conversation"
+    transport: Literal["auto", "tcp", "udp"] = "auto"
+    price_ms: float = 10_000.0
+    min_delay_ms: float = 20.0
+    max_delay_ms: float | None = None
+    start_delay_ms: float = 20.0
+
+    def __post_init__(self) -> None:
+        _check(self.profile in ("conversation", "listening"), f"profile is {self.profile!r}; choose 'conversation' or 'listening'")
+        _check(self.transport in ("auto", "tcp", "udp"), f"transport is {self.transport!r}; choose 'auto', 'tcp' or 'udp'")
+        _check(100 <= self.price_ms <= 1e6, f"price_ms is {self.price_ms}; it must lie between 100 and 1000000")
+        _check(0 <= self.min_delay_ms <= 2000, f"min_delay_ms is {self.min_delay_ms}; it must lie between 0 and 2000")
+        top = self.max_delay_ms
+        _check(
+            top is None or max(40.0, self.min_delay_ms) <= top <= 10_000,
+            f"max_delay_ms is {top}; it must lie between 40 (and min_delay_ms) and 10000",
+        )
+        _check(0 <= self.start_delay_ms <= 2000, f"start_delay_ms is {self.start_delay_ms}; it must lie between 0 and 2000")
+
+    @property
+    def limit_ms(self) -> float:
+        """The largest target delay."""
+        if self.max_delay_ms is not None:
+            return self.max_delay_ms
+        return 1000.0 if self.profile == "conversation" else 4000.0
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything an engine needs to know. Building one opens and starts nothing.
+
+    Parameters
+    ----------
+    source
+        ``wss://…`` or ``ws://…``, or ``"loopback:?loss=0.02&jitter_ms=30"``: a media server of our own in its own
+        process on 127.0.0.1 that speaks the embedded conversation.
+    conversation_id
+        Named in the subscription.
+    credentials
+        The OAuth client; ``None`` connects without a token (the loopback brings its own).
+    token_in
+        Where the media server wants the token: ``"query"`` (``access_token``) or ``"header"`` (``Authorization``).
+    protocol, header, codec, rate_hz, channels
+        How the stream is written; `header` is ``"aligned"`` or ``"packed"``.
+    reconnect
+        Attempts in a row before the source is given up, or ``"forever"``.
+    handshake_timeout_s, ping_interval_s, pong_timeout_s, idle_timeout_s
+        Limits of the connection; `idle_timeout_s` is the longest time without any message (0: no limit).
+    sink, device
+        ``"portaudio"``, ``"wav:FILE"``, ``"null"``; `device` is a part of the device's name.
+    device_rate_hz
+        Rate of the sink; ``None`` takes the device's own (16 kHz stays 16 kHz for files and null).
+    block_ms, lead_ms
+        Length of a rendered block, and how much rendered audio waits for the device.
+    jitter
+        See `Jitter`.
+    effects
+        In order; ``None`` is spectral gate and compressor; ``()`` is none. The limiter always follows.
+    gain_db, ceiling_db
+        Gain before the limiter, and the limiter's ceiling.
+    on_pause, hold_limit_s
+        ``"live"``: a pause is silence and the stream goes on. ``"hold"``: playback waits, at most `hold_limit_s`.
+    metrics_interval_s
+        Period of the QA line; 0 switches it off.
+    """
+
+    source: str = "loopback:"
+    conversation_id: str = "demo"
+    credentials: Credentials | None = None
+    token_in: Literal["query", "header"] = "query"
+    protocol: str = "media_v1"
+    header: Literal["aligned", "packed"] = "aligned"
+    codec: str = "pcm_s16le"
+    rate_hz: int = 16_000
+    channels: int = 1
+    reconnect: int | Literal["forever"] = 5
+    handshake_timeout_s: float = 10.0
+    ping_interval_s: float = 5.0
+    pong_timeout_s: float = 10.0
+    idle_timeout_s: float = 0.0
+    sink: str = "portaudio"
+    device: str | None = None
+    device_rate_hz: int | None = None
+    block_ms: float = 10.0
+    lead_ms: float = 20.0
+    jitter: Jitter = field(default_factory=Jitter)
+    effects: tuple[Effect, ...] | None = None
+    gain_db: float = 0.0
+    ceiling_db: float = -1.0
+    on_pause: Literal["live", "hold"] = "live"
+    hold_limit_s: float = 30.0
+    metrics_interval_s: float = 2.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.effects, list):
+            object.__setattr__(self, "effects", tuple(self.effects))
+        scheme = self.source.partition(":")[0]
+        _check(
+            scheme in ("ws", "wss", "loopback"),
+            f"source is {without_query(self.source)!r}; it must start with wss://, ws:// or loopback:",
+        )
+        _check(self.token_in in ("query", "header"), f"token_in is {self.token_in!r}; choose 'query' or 'header'")
+        _check(self.header in ("aligned", "packed"), f"header is {self.header!r}; choose 'aligned' or 'packed'")
+        _check(self.rate_hz in RATES_HZ, f"rate_hz is {self.rate_hz}; the supported rates are {RATES_HZ}")
+        _check(self.channels in (1, 2), f"channels is {self.channels}; it must be 1 or 2")
+        _check(
+            self.device_rate_hz is None or self.device_rate_hz in (*RATES_HZ, 96_000),
+            f"device_rate_hz is {self.device_rate_hz}; the supported rates are {(*RATES_HZ, 96_000)}",
+        )
+        _check(
+            self.reconnect == "forever" or (isinstance(self.reconnect, int) and self.reconnect >= 0),
+            f"reconnect is {self.reconnect!r}; give a number of attempts or 'forever'",
+        )
+        for name, low, high in (
+            ("handshake_timeout_s", 0.1, 120),
+            ("ping_interval_s", 0.5, 600),
+            ("pong_timeout_s", 0.5, 600),
+            ("idle_timeout_s", 0, 86_400),
+            ("lead_ms", 5, 500),
+            ("gain_db", -60, 40),
+            ("ceiling_db", -40, 0),
+            ("hold_limit_s", 0.1, 300),
+            ("metrics_interval_s", 0, 3600),
+        ):
+            value = getattr(self, name)
+            _check(low <= value <= high, f"{name} is {value}; it must lie between {low} and {high}")
+        _check(self.block_ms == 10.0, f"block_ms is {self.block_ms}; only 10 ms blocks are supported")
+        _check(self.on_pause in ("live", "hold"), f"on_pause is {self.on_pause!r}; choose 'live' or 'hold'")
+        for effect in self.effects or ():
+            _check(isinstance(effect, Effect), f"effects holds {effect!r}; every entry needs name, make and values (rtmedia.ports.Effect)")
+
+    def with_(self, **changes: Any) -> Config:
+        """A copy with some fields changed, checked again."""
+        try:
+            return replace(self, **changes)
+        except TypeError as exc:
+            known = sorted(item.name for item in fields(self))
+            raise ConfigError(f"{sorted(changes)} holds an unknown setting; the settings are {known}") from exc

@@ -1,0 +1,107 @@
+"""The contracts between the engine and what plugs into it.
+
+Effects and codecs are C functions with a page of memory (`EffectInstance`, `CodecInstance`), because
+they run inside compiled loops. Sources and sinks are Python objects that move no audio themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from rtmedia.errors import ConfigError
+
+Block = npt.NDArray[np.float32]
+
+#: Rates every kernel is built for.
+RATES_HZ = (8_000, 16_000, 24_000, 32_000, 44_100, 48_000)
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """Rate and channels of a stream of blocks (float32, ``(frames, channels)``, full scale ±1.0)."""
+
+    rate_hz: int
+    channels: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1_000 <= self.rate_hz <= 384_000:
+            raise ConfigError(f"rate_hz is {self.rate_hz}; it must lie between 1000 and 384000: check the stream's rate")
+        if self.channels not in (1, 2):
+            raise ConfigError(f"channels is {self.channels}; mono (1) and stereo (2) are supported: mix the others down first")
+
+
+class EffectInstance(Protocol):
+    """An effect made for one format: an address to call and one record of state.
+
+    The C function is ``void process(float32 *block, int64 frames, int64 channels, void *state)``; it works
+    in place, on 1 to ``max_frames`` frames, and never allocates, locks, logs, raises or touches the interpreter.
+    """
+
+    address: int
+    state: npt.NDArray[Any]
+    latency_frames: int
+
+    @property
+    def state_address(self) -> int: ...
+    def process(self, block: Block) -> None: ...
+    def reset(self) -> None: ...
+    def update(self, values: tuple[float, ...]) -> None: ...
+
+
+@runtime_checkable
+class Effect(Protocol):
+    """A frozen description of an effect (a dataclass of settings)."""
+
+    @property
+    def name(self) -> str: ...
+    def make(self, format: Format, max_frames: int) -> EffectInstance: ...
+    def values(self) -> tuple[float, ...]:
+        """The settings that may change while playing, in the order that ``update`` takes them."""
+        ...
+
+
+class CodecInstance(Protocol):
+    """A codec made for one stream.
+
+    ``int64 decode(uint8 *payload, int64 length, float32 *out, int64 max_frames, void *state)`` returns the
+    frames written to ``out`` (interleaved), or a negative number for a payload it cannot use.
+    """
+
+    address: int
+    state: npt.NDArray[Any]
+
+    @property
+    def state_address(self) -> int: ...
+    def decode(self, payload: bytes, max_frames: int) -> Block | None: ...
+
+
+@runtime_checkable
+class Codec(Protocol):
+    """A frozen description of a codec."""
+
+    @property
+    def name(self) -> str: ...
+    def make(self, format: Format, max_frames: int) -> CodecInstance: ...
+
+
+#: write(arrival_ns, seq, media_time_ns, flags, payload) -> written; False when the wire ring is full.
+#: seq is the 32-bit number from the wire; media_time_ns is media time on the sender's clock, or
+#: `NO_MEDIA_TIME` where the packet carries none.
+WireWriter = Callable[[int, int, int, int, "bytes | bytearray | memoryview"], bool]
+
+NO_MEDIA_TIME = -(2**63)
+
+#: Wire flags.
+FLAG_NEW_EPOCH = 1  # first packet of a connection: its sequence number and time define the origin
+FLAG_END_OF_STREAM = 2  # no payload: the peer ended the stream; play what is left
+
+
+class TranscriptWriter(Protocol):
+    """Takes a transcript from the receive thread to the control thread."""
+
+    def __call__(self, *, text: str, confidence: float, timestamp_ms: int, epoch: int, arrival_ns: int) -> None: ...

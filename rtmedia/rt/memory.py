@@ -1,0 +1,58 @@
+"""Views over memory that is known by its address only.
+
+Rooms, rings, effects and codecs find each other's memory through 64-bit addresses held in records,
+because an address is the only thing that fits through a C function, a table of rooms and numba's
+cache alike. A view made here owns nothing: whoever made the memory keeps it alive (`Arena`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import carray
+
+from rtmedia.rt.kernel import kernel, pointer_f4, pointer_f8, pointer_i8, pointer_u1
+
+
+@kernel("f4[::1](i8, i8)")
+def view_f4(address, count):
+    """`count` float32 at `address`, without a copy."""
+    return carray(pointer_f4(address), count)
+
+
+@kernel("f4[:, ::1](i8, i8, i8)")
+def view_block(address, frames, channels):
+    """A block: float32 ``(frames, channels)``, C order, at `address`."""
+    return carray(pointer_f4(address), (frames, channels))
+
+
+@kernel("f8[::1](i8, i8)")
+def view_f8(address, count):
+    """`count` float64 at `address`, without a copy."""
+    return carray(pointer_f8(address), count)
+
+
+@kernel("i8[::1](i8, i8)")
+def view_i8(address, count):
+    """`count` int64 at `address`, without a copy."""
+    return carray(pointer_i8(address), count)
+
+
+@kernel("u1[::1](i8, i8)")
+def view_u1(address, count):
+    """`count` octets at `address`, without a copy."""
+    return carray(pointer_u1(address), count)
+
+
+def aligned_zeros(shape: int | tuple[int, ...], dtype: Any, alignment: int = 128) -> np.ndarray[Any, Any]:
+    """Zeroed, page-touched memory that starts on a multiple of `alignment` octets.
+
+    128 octets: two cache lines, because x86 fetches them in pairs and Apple's cores use 128.
+    """
+    dtype = np.dtype(dtype)
+    octets = int(np.prod(shape)) * dtype.itemsize
+    raw = np.empty(octets + alignment, np.uint8)
+    raw[:] = 0  # touch every page now: the first write of the audio path must not fault
+    start = -raw.ctypes.data % alignment
+    return raw[start : start + octets].view(dtype).reshape(shape)

@@ -1,0 +1,91 @@
+"""A frozen snapshot of everything the engine counts. Totals only grow; rates are the reader's business."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """One consistent look at an engine. Names follow RFC 3550/3611 and NetEQ's getStats.
+
+    Notes
+    -----
+    Counters ending in ``_total`` grow for the engine's life. ``*_ms`` are milliseconds, ``*_pct`` are 0..100 of
+    all samples played since the start.
+    """
+
+    # life
+    state: str = "idle"
+    uptime_s: float = 0.0
+    source: str = ""
+    sink: str = ""
+    device: str = ""
+    play_path: str = ""  # "callback" | "blocking write" | "paced": how the sink takes its samples
+    rate_hz: int = 0
+    device_rate_hz: int = 0
+    channels: int = 0
+
+    # connection
+    connected: bool = False
+    connections_total: int = 0
+    reconnects_total: int = 0
+    last_close_code: int | None = None
+    rtt_ms: float | None = None
+    token_refreshes_total: int = 0
+    bytes_received_total: int = 0
+    messages_total: dict[str, int] = field(default_factory=dict)  # by kind
+    rejected_total: dict[str, int] = field(default_factory=dict)  # malformed messages, by kind
+
+    # packets (decode)
+    packets_received_total: int = 0
+    packets_expected_total: int = 0
+    packets_lost_total: int = 0
+    packets_late_total: int = 0
+    packets_duplicate_total: int = 0
+    packets_reordered_total: int = 0
+    packets_undecodable_total: int = 0
+    packets_implausible_total: int = 0
+    stream_restarts_total: int = 0
+    wire_overflow_total: int = 0
+    packet_overflow_total: int = 0
+    jitter_ms: float = 0.0  # RFC 3550 6.4.1
+    fraction_lost: float = 0.0  # over the last interval, 0..1
+
+    # jitter buffer (render)
+    delay_ms: float = 0.0
+    target_delay_ms: float = 0.0
+    buffered_ms: float = 0.0
+    concealed_pct: float = 0.0
+    concealment_events_total: int = 0
+    concealed_ms_total: float = 0.0
+    silent_concealed_ms_total: float = 0.0
+    accelerated_ms_total: float = 0.0
+    decelerated_ms_total: float = 0.0
+    resync_ms_total: float = 0.0
+    stalls_total: int = 0
+    longest_stall_ms: float = 0.0
+
+    # sound (play)
+    frames_played_total: int = 0
+    underruns_total: int = 0
+    underrun_frames_total: int = 0
+    device_xruns_total: int = 0
+    peak_dbfs: float = -120.0
+    rms_dbfs: float = -120.0
+    limiter_reduction_db: float = 0.0
+
+    # latency, packet on the socket to sample handed to the device: terms and their sum, p50 and p95
+    latency_ms: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    # captions
+    captions_total: int = 0
+    captions_late_total: int = 0
+    caption_skew_ms: float = 0.0
+
+    telemetry_lost_total: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain types, ready for ``json.dumps``."""
+        return asdict(self)
