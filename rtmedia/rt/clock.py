@@ -1,0 +1,90 @@
+"""The monotonic clock and sleep, for compiled loops. Same clock as ``time.monotonic_ns``.
+
+Written as intrinsics on the C library's own functions because those symbols resolve when a cached
+kernel is loaded again, which an address taken through ctypes would not.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from rtmedia.rt.kernel import kernel
+
+_WORD = ir.IntType(64)
+_INT = ir.IntType(32)
+_BYTES = ir.IntType(8).as_pointer()
+_NS = 1_000_000_000
+
+# CPython's monotonic clock is mach_absolute_time on macOS, which is CLOCK_UPTIME_RAW there.
+_CLOCK_ID = getattr(time, "CLOCK_UPTIME_RAW", getattr(time, "CLOCK_MONOTONIC", 1))
+
+
+def _call(builder, name, result, arguments):  # type: ignore[no-untyped-def]
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, [a.type for a in arguments]), name)
+    return builder.call(function, arguments)
+
+
+def _posix_now(builder):  # type: ignore[no-untyped-def]
+    spec = cgutils.alloca_once(builder, ir.ArrayType(_WORD, 2))
+    _call(builder, "clock_gettime", _INT, [_INT(_CLOCK_ID), builder.bitcast(spec, _BYTES)])
+    seconds = builder.load(builder.gep(spec, [_INT(0), _INT(0)]))
+    rest = builder.load(builder.gep(spec, [_INT(0), _INT(1)]))
+    return builder.add(builder.mul(seconds, _WORD(_NS)), rest)
+
+
+def _posix_sleep(builder, duration):  # type: ignore[no-untyped-def]
+    spec = cgutils.alloca_once(builder, ir.ArrayType(_WORD, 2))
+    builder.store(builder.sdiv(duration, _WORD(_NS)), builder.gep(spec, [_INT(0), _INT(0)]))
+    builder.store(builder.srem(duration, _WORD(_NS)), builder.gep(spec, [_INT(0), _INT(1)]))
+    _call(builder, "nanosleep", _INT, [builder.bitcast(spec, _BYTES), ir.Constant(_BYTES, None)])
+
+
+def _windows_now(builder):  # type: ignore[no-untyped-def]
+    ticks = cgutils.alloca_once(builder, _WORD)
+    rate = cgutils.alloca_once(builder, _WORD)
+    _call(builder, "QueryPerformanceCounter", _INT, [builder.bitcast(ticks, _BYTES)])
+    _call(builder, "QueryPerformanceFrequency", _INT, [builder.bitcast(rate, _BYTES)])
+    count, hz = builder.load(ticks), builder.load(rate)
+    whole = builder.mul(builder.sdiv(count, hz), _WORD(_NS))
+    return builder.add(whole, builder.sdiv(builder.mul(builder.srem(count, hz), _WORD(_NS)), hz))
+
+
+def _windows_sleep(builder, duration):  # type: ignore[no-untyped-def]
+    milliseconds = builder.trunc(builder.sdiv(builder.add(duration, _WORD(999_999)), _WORD(1_000_000)), _INT)
+    _call(builder, "Sleep", ir.VoidType(), [milliseconds])
+
+
+@intrinsic
+def _now(typingctx):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return _windows_now(builder) if sys.platform == "win32" else _posix_now(builder)
+
+    return types.int64(), codegen
+
+
+@intrinsic
+def _sleep(typingctx, duration):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        (_windows_sleep if sys.platform == "win32" else _posix_sleep)(builder, args[0])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
+@kernel("i8()")
+def now_ns():
+    """Monotonic time in nanoseconds; comparable with ``time.monotonic_ns()``."""
+    return _now()
+
+
+@kernel("void(i8)")
+def sleep_ns(duration_ns):
+    """Give the core away for at least about `duration_ns`; returns at once for zero or less."""
+    if duration_ns > 0:
+        _sleep(duration_ns)
