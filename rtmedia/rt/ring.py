@@ -158,6 +158,18 @@ def ring_front(ring):
     return control[STORE] + (read & (control[CAPACITY] - 1)) * control[WIDTH]
 
 
+@kernel("i8(i8, i8)")
+def ring_peek(ring, index):
+    """Address of the element `index` places behind the oldest, or 0 when there is none. Thread: the reader."""
+    control = view_i8(ring, WORDS)
+    read = control[READ]
+    if control[SEEN_WRITTEN] - read <= index:
+        control[SEEN_WRITTEN] = load_acquire(control, WRITTEN)
+        if control[SEEN_WRITTEN] - read <= index:
+            return 0
+    return control[STORE] + ((read + index) & (control[CAPACITY] - 1)) * control[WIDTH]
+
+
 @kernel("void(i8)")
 def ring_release(ring):
     """Give back the element that `ring_front` showed."""

@@ -1,0 +1,362 @@
+"""The jitter buffer: packets in at any time, one block of sound out whenever the device has room.
+
+How to think about it. All decoded audio lies on one *timeline*, a circular store indexed by position in
+source frames; `m` is the next frame to play. The device's clock, not the network, moves `m`. At every
+tick the *playout delay* ``d = now - m - B`` says how far behind the fast path we play (B: see
+`rtmedia.jitter.delay`), and the control delay C how far behind we want to be:
+
+===========  ==============================================================================
+NORMAL       the block at m is there, and d is near C
+ACCELERATE   d is above C: cut out one pitch period when the budget allows
+DECELERATE   d is below C: repeat one pitch period
+DRAIN        nothing has arrived for a while: repeat periods *before* the store runs dry
+HOLD         nothing newer than m: conceal and wait; the words will come (m stands, d grows)
+ADVANCE      m is missing but newer audio is here: it is lost; conceal for its own length
+PAUSE        the sender said nothing here: silence, and time may be skipped for free
+WAIT, IDLE   prefill before the first block; nothing has ever arrived
+ENDED        the stream is over and played out
+===========  ==============================================================================
+
+m goes back or forth only through a *splice* (a cross-fade between two similar periods), a skip inside
+a sender's pause, or a counted *resync* when d exceeds what the profile allows. Audio that is here is
+never flushed. A new connection's audio is laid on the timeline right behind the old one's.
+
+The store has one owner, the render thread: no lock, no atomics.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import carray
+
+from rtmedia.jitter.conceal import background_update, conceal_begin, conceal_merge, conceal_next
+from rtmedia.jitter.delay import DELAY_DTYPE, delay_control
+from rtmedia.jitter.state import (
+    ACCELERATE,
+    ADVANCE,
+    BUFFER_DTYPE,
+    CONCEAL_FADE_MS,
+    DECELERATE,
+    DRAIN,
+    EMPTY,
+    ENDED,
+    ENTRY_DTYPE,
+    FLAG_PAUSE_BEFORE,
+    HOLD,
+    IDLE,
+    NORMAL,
+    PAUSE,
+    PLAYING,
+    PREFILL,
+    STALL_MS,
+    WAIT,
+    WINDOW_MS,
+)
+from rtmedia.jitter.stretch import find_splice, noise_floor_update, quiet_limit
+from rtmedia.jitter.timeline import buffer_available, mean_square_at, next_entry, splice_now, store_read
+from rtmedia.rt.kernel import copy_octets, kernel, pointer_void
+from rtmedia.rt.memory import view_block, view_f4, view_f8
+
+@kernel("b1(i8, f8)")
+def noise_is_quiet(address, mean_square):
+    """Whether a stretch is no more than background."""
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    return mean_square <= quiet_limit(view_f8(b.noise, 1)[0])
+
+
+@kernel("void(i8, f8, i8, i8)")
+def _plan_splice(address, error_ms, draining, available):
+    """Fill the budget and, where it allows, choose where the next period is cut out or repeated."""
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    if b.splice != 0:
+        return
+    quiet = noise_is_quiet(address, mean_square_at(address, b.m, b.block))
+    if draining:
+        wish = -1
+        rate = 0.60 if quiet else 0.30
+    elif error_ms > 3.0:
+        wish = 1
+        rate = 0.50 if quiet else (0.37 if error_ms > 150.0 else 0.15)
+    elif error_ms < -3.0:
+        wish = -1
+        rate = 0.50 if quiet else 0.10
+    else:
+        b.wish = 0
+        return
+    if wish != b.wish:
+        b.wish = wish
+        if draining:
+            b.drains += 1
+            b.budget_ms = max(b.budget_ms, 5.0)  # act at the first sign
+    b.budget_ms = min(15.0, b.budget_ms + rate * 10.0)
+    if b.budget_ms < 2.5:
+        return
+    history = min(int(20 * b.frames_per_ms), b.m - b.run_start)
+    future = min(available, int(WINDOW_MS * b.frames_per_ms))
+    shortest = int(2.5 * b.frames_per_ms)
+    longest_ms = 15.0 if draining else min(15.0, max(5.0, abs(error_ms)))
+    longest = int(longest_ms * b.frames_per_ms)
+    if wish > 0:
+        longest = min(longest, (future - b.block) // 2)  # a whole block must stay behind the cut
+    else:
+        longest = min(longest, future)
+    if longest < shortest:
+        return
+    window = view_f4(b.window, history + future)
+    store = view_block(b.store, b.capacity, b.channels)
+    scale = np.float32(1.0 / b.channels)
+    for i in range(history + future):
+        mixed = np.float32(0.0)
+        for c in range(b.channels):
+            mixed += store[(b.m - history + i) & (b.capacity - 1), c]
+        window[i] = mixed * scale
+    result = view_f8(b.splice_result, 8)
+    last = history + future - (2 * shortest if wish > 0 else shortest)
+    limit = quiet_limit(view_f8(b.noise, 1)[0])
+    scratch = view_f8(b.scratch, b.scratch_size)
+    if find_splice(window, history, future, shortest, longest, history, last, wish, b.rate_hz, limit, scratch, result) == 0:
+        return
+    likeness = result[2]
+    needed = 0.9 - 0.4 * min(1.0, abs(error_ms) / 200.0)
+    if draining:
+        needed = min(needed, 0.7)
+    if likeness < needed and not noise_is_quiet(address, result[3]):
+        return
+    b.splice = wish
+    b.splice_at = b.m - history + int(result[0])
+    b.splice_lag = int(result[1])
+    b.budget_ms -= b.splice_lag / b.frames_per_ms
+
+
+@kernel("void(i8, i8, i8)")
+def _conceal(address, filled, frames):
+    """Make up `frames` of the block being made, after `filled`."""
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    width = b.channels * 4
+    if b.concealing == 0:
+        conceal_begin(b.conceal, b.history + filled * width, b.history_frames)
+        b.concealing = 1
+        b.conceal_run = 0
+        b.conceal_events += 1
+    conceal_next(b.conceal, b.history + (b.history_frames + filled) * width, frames)
+    before = b.conceal_run
+    b.conceal_run += frames
+    b.concealed += frames
+    b.tick_concealed += frames
+    stall = int(STALL_MS * b.frames_per_ms)
+    if b.conceal_run >= stall:
+        b.silent_concealed += frames
+        if before < stall:
+            b.stalls += 1
+        b.longest_stall = max(b.longest_stall, b.conceal_run)
+
+
+@kernel("void(i8, f8)")
+def _mind_the_backlog(address, error_ms):
+    """Far too late: leave out silence at once; after 300 ms of that, jump, counted and cross-faded."""
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    if b.d_ms <= b.cap_ms:
+        b.over_cap_ticks = 0
+        return
+    b.over_cap_ticks += 1
+    keep = int(max(b.control_ms, 40.0) * b.frames_per_ms)
+    most = b.newest_end - b.m - keep
+    if most < b.block:
+        return
+    jump = 0
+    if b.over_cap_ticks > 30:
+        jump = min(int(error_ms * b.frames_per_ms), most)
+        b.over_cap_ticks = 0
+    else:
+        # a look at the coming second: whole silent blocks go
+        while jump + b.block <= min(most, b.rate_hz) and noise_is_quiet(address, mean_square_at(address, b.m + jump, b.block)):
+            jump += b.block
+        jump -= b.block  # keep one, so that words do not run into each other
+    if jump <= 0:
+        return
+    if b.concealing == 0:  # concealment of no length: its continuation fades into the new place
+        conceal_begin(b.conceal, b.history, b.history_frames)
+        b.concealing = 1
+        b.conceal_run = 0
+    b.splice = 0
+    b.m += jump
+    b.run_start = b.m
+    b.resync += jump
+
+
+@kernel("i8(i8)")
+def _fill(address):
+    """Make one block in the tail of the history; returns the operation."""
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    entries = carray(pointer_void(b.entries), b.entries_capacity, ENTRY_DTYPE)
+    width = b.channels * 4
+    op = NORMAL
+    filled = 0
+    while filled < b.block:
+        if b.splice != 0 and b.m >= b.splice_at:
+            op = ACCELERATE if b.splice > 0 else DECELERATE
+            splice_now(address)
+        target = b.history + (b.history_frames + filled) * width
+        run = min(b.block - filled, buffer_available(address, b.m))
+        if b.splice != 0:
+            run = min(run, b.splice_at - b.m)
+        if run > 0:
+            store_read(address, b.m, target, run)
+            if b.concealing:
+                conceal_merge(b.conceal, target, run, min(run, int(CONCEAL_FADE_MS * b.frames_per_ms)))
+                b.concealing = 0
+                b.conceal_run = 0
+            b.m += run
+            filled += run
+            continue
+        rest = b.block - filled
+        following = next_entry(address, b.m)
+        if following < 0:
+            if b.ended:
+                # the end: fade whatever rings, then silence
+                if b.concealing == 0:
+                    conceal_begin(b.conceal, b.history + filled * width, b.history_frames)
+                    b.concealing = 1
+                    b.conceal_run = 0
+                conceal_next(b.conceal, target, rest)
+                b.conceal_run += rest
+                out = view_block(target, rest, b.channels)
+                fade = int(10 * b.frames_per_ms)
+                for i in range(rest):
+                    gain = np.float32(max(0.0, 1.0 - (b.conceal_run - rest + i) / fade))
+                    for c in range(b.channels):
+                        out[i, c] *= gain
+                return ENDED
+            _conceal(address, filled, rest)
+            b.held += rest
+            return HOLD
+        entry = entries[following]
+        gap = entry.position - b.m
+        if entry.flags & FLAG_PAUSE_BEFORE:
+            spare = int((b.d_ms - b.control_ms) * b.frames_per_ms)
+            if spare > 0:  # time passes for free where nothing was said
+                skip = min(spare, gap)
+                b.m += skip
+                b.skipped += skip
+                b.d_ms -= skip / b.frames_per_ms
+                gap -= skip
+            made = min(rest, gap)
+            if made > 0:
+                before = b.concealed
+                events = b.conceal_events
+                _conceal(address, filled, made)
+                b.concealed = before  # silence that was meant is not concealment
+                b.conceal_events = events
+                b.tick_concealed -= made
+                b.paused += made
+                b.m += made
+                filled += made
+            b.run_start = b.m
+            op = PAUSE
+            continue
+        waited = b.last_tick_ms - entry.arrival_ms
+        if b.ordered == 0 and waited < 20.0:
+            _conceal(address, filled, rest)
+            b.held += rest
+            return HOLD
+        made = min(rest, gap)
+        _conceal(address, filled, made)
+        b.m += made
+        b.run_start = b.m
+        b.advanced += made
+        filled += made
+        op = ADVANCE
+    return op
+
+
+@kernel("i8(i8, f8, i8)")
+def buffer_tick(address, now_ms, out):
+    """Make the next block.
+
+    Parameters
+    ----------
+    now_ms
+        This tick on the device's clock.
+    out
+        Address of float32 ``(block, channels)``.
+
+    Returns
+    -------
+    int
+        The operation, an index into `OP_NAMES`.
+
+    Notes
+    -----
+    Thread: render.   Real-time: yes.
+    """
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    delay = carray(pointer_void(b.delay), 1, DELAY_DTYPE)[0]
+    width = b.channels * 4
+    history = view_f4(b.history, (b.history_frames + b.block) * b.channels)
+    shift = b.block * b.channels
+    for i in range(b.history_frames * b.channels):
+        history[i] = history[i + shift]
+    target = b.history + b.history_frames * width
+    b.last_tick_ms = now_ms
+    b.tick_concealed = 0
+    b.control_ms = delay_control(b.delay, now_ms)
+    b.d_ms = now_ms - b.m / b.frames_per_ms - delay.base_ms - b.held_ms if delay.has_base else 0.0
+    b.buffered_ms = max(0.0, (b.newest_end - b.m) / b.frames_per_ms) if b.phase != EMPTY else 0.0
+
+    if b.phase == PREFILL and (b.ended or (b.d_ms >= b.control_ms and buffer_available(address, b.m) >= b.block)):
+        b.phase = PLAYING
+        b.run_start = b.m
+    if b.phase != PLAYING:
+        if b.concealing:
+            _conceal(address, 0, b.block)
+            b.held += b.block
+            b.total += b.block
+            op = HOLD
+        else:
+            tail = view_f4(target, b.block * b.channels)
+            for i in range(b.block * b.channels):
+                tail[i] = np.float32(0.0)
+            op = IDLE if b.phase == EMPTY else WAIT
+    else:
+        available = buffer_available(address, b.m)
+        if available >= b.block and not b.ended:
+            error_ms = b.d_ms - b.control_ms
+            _mind_the_backlog(address, error_ms)
+            error_ms = now_ms - b.m / b.frames_per_ms - delay.base_ms - b.held_ms - b.control_ms
+            packet_ms = b.packet_frames / b.frames_per_ms
+            draining = now_ms - b.last_arrival_ms > 2.25 * packet_ms and available < int((b.control_ms + 60.0) * b.frames_per_ms)
+            _plan_splice(address, error_ms, 1 if draining else 0, buffer_available(address, b.m))
+            op = _fill(address)
+            if draining and (op == DECELERATE or op == NORMAL):
+                op = DRAIN
+        else:
+            op = _fill(address)
+        if op != ENDED:
+            b.total += b.block
+        if b.tick_concealed == 0 and op != PAUSE and op != ENDED:
+            background_update(b.conceal, target, b.block)
+            tail = view_f4(target, b.block * b.channels)
+            energy = 0.0
+            for i in range(b.block * b.channels):
+                energy += tail[i] * tail[i]
+            noise_floor_update(view_f8(b.noise, 8), energy / (b.block * b.channels))
+    copy_octets(out, target, b.block * width)
+    b.op = op
+    return op
+
+
+@kernel("void(i8, f8, i8)")
+def buffer_hold(address, now_ms, limit_frames):
+    """Playback stands still on purpose for one tick: m stays; past the limit, the oldest audio is skipped."""
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    b.last_tick_ms = now_ms
+    if b.phase != PLAYING:
+        return
+    b.held_ms += b.block / b.frames_per_ms
+    excess = b.newest_end - b.m - limit_frames
+    if excess > 0:
+        b.m += excess
+        b.run_start = b.m
+        b.splice = 0
+        b.resync += excess
+        b.held_ms = max(0.0, b.held_ms - excess / b.frames_per_ms)

@@ -1,0 +1,180 @@
+"""The jitter buffer's memory: one record, the packet table, the timeline's store. No behaviour."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from rtmedia.jitter.conceal import make_conceal
+from rtmedia.jitter.delay import make_delay
+from rtmedia.jitter.stretch import splice_scratch_size
+from rtmedia.rt.memory import aligned_zeros
+
+NORMAL, ACCELERATE, DECELERATE, DRAIN, HOLD, ADVANCE, PAUSE, WAIT, IDLE, ENDED = range(10)
+OP_NAMES = ("normal", "accelerate", "decelerate", "drain", "hold", "advance", "pause", "wait", "idle", "ended")
+
+INSERTED, LATE, DUPLICATE, NO_ROOM = range(4)
+
+# Phases of the buffer's life.
+EMPTY, PREFILL, PLAYING = range(3)
+
+#: Flags of a packet on its way to the buffer.
+FLAG_PAUSE_BEFORE = 1  # the sender was silent between the packet before and this one
+FLAG_END = 2  # no audio: the stream is over
+
+HISTORY_MS = 60  # what concealment may look at
+WINDOW_MS = 60  # what a splice may look at, ahead of m
+CONCEAL_FADE_MS = 8  # cross-fade from concealment into speech
+JOINT_FADE_MS = 4  # fades on both sides where two connections meet
+STALL_MS = 150  # concealment that counts as a stop (NetEQ: interruption)
+GUARD_MS = 200  # of the store, behind m: what splices may still touch
+
+ENTRY_DTYPE = np.dtype(
+    [
+        ("position", "i8"),  # on the timeline
+        ("frames", "i8"),
+        ("seq", "i8"),
+        ("media_pos", "i8"),  # on the sender's own clock
+        ("epoch", "i8"),
+        ("flags", "i8"),
+        ("arrival_ns", "i8"),
+        ("decoded_ns", "i8"),
+        ("arrival_ms", "f8"),  # on the device's clock
+        ("heard", "i8"),  # its first frame has been rendered
+    ]
+)
+
+BUFFER_DTYPE = np.dtype(
+    [
+        # settings
+        ("rate_hz", "i8"),
+        ("channels", "i8"),
+        ("block", "i8"),  # frames of one tick
+        ("capacity", "i8"),  # frames of the store, a power of two
+        ("entries_capacity", "i8"),
+        ("cap_ms", "f8"),  # largest playout delay before a resync
+        ("ordered", "i8"),  # the transport keeps order: what is missing while newer is here is lost
+        ("frames_per_ms", "f8"),
+        # memory
+        ("store", "i8"),
+        ("entries", "i8"),
+        ("delay", "i8"),
+        ("conceal", "i8"),
+        ("noise", "i8"),
+        ("window", "i8"),
+        ("scratch", "i8"),
+        ("scratch_size", "i8"),
+        ("splice_result", "i8"),
+        ("history", "i8"),  # HISTORY_MS of played audio, then the block being made
+        ("history_frames", "i8"),
+        # position
+        ("phase", "i8"),
+        ("m", "i8"),
+        ("run_start", "i8"),  # the store is whole from here to m
+        ("newest_end", "i8"),
+        ("epoch", "i8"),  # newest epoch on the timeline
+        ("shift", "i8"),  # timeline minus media position of that epoch
+        ("first_entry", "i8"),
+        ("entries_count", "i8"),
+        ("ended", "i8"),
+        ("held_ms", "f8"),  # how long playback was held on purpose
+        ("last_arrival_ms", "f8"),
+        ("packet_frames", "i8"),
+        # what is at m, for whoever shows it
+        ("heard_epoch", "i8"),
+        ("heard_media_pos", "i8"),
+        # splice in waiting
+        ("splice", "i8"),  # +1 removes, -1 inserts, 0 none
+        ("splice_at", "i8"),
+        ("splice_lag", "i8"),
+        ("budget_ms", "f8"),
+        ("wish", "i8"),
+        # concealment
+        ("concealing", "i8"),
+        ("conceal_run", "i8"),  # frames of this concealment
+        ("over_cap_ticks", "i8"),
+        # the last tick
+        ("op", "i8"),
+        ("d_ms", "f8"),
+        ("control_ms", "f8"),
+        ("buffered_ms", "f8"),
+        ("last_tick_ms", "f8"),
+        ("tick_concealed", "i8"),  # frames of the last block that were made up
+        # totals, in frames unless named otherwise
+        ("total", "i8"),
+        ("concealed", "i8"),
+        ("silent_concealed", "i8"),
+        ("conceal_events", "i8"),
+        ("held", "i8"),
+        ("advanced", "i8"),
+        ("paused", "i8"),
+        ("skipped", "i8"),  # taken out of senders' pauses
+        ("accelerated", "i8"),
+        ("decelerated", "i8"),
+        ("drains", "i8"),
+        ("resync", "i8"),
+        ("stalls", "i8"),
+        ("longest_stall", "i8"),
+        ("late", "i8"),
+        ("duplicate", "i8"),
+        ("inserted", "i8"),
+    ]
+)
+
+
+class Buffer:
+    """The memory of one jitter buffer; the functions below work on its address.
+
+    Parameters
+    ----------
+    rate_hz, channels
+        Of the source.
+    store_ms
+        How much audio can wait, at least.
+    profile
+        ``"conversation"`` or ``"listening"``: how far behind playback may fall before it skips.
+    """
+
+    def __init__(
+        self,
+        rate_hz: int,
+        channels: int,
+        *,
+        transport: str = "tcp",
+        profile: str = "conversation",
+        price_ms: float = 10_000.0,
+        min_ms: float = 20.0,
+        max_ms: float = 1_000.0,
+        start_ms: float = 40.0,
+        store_ms: float = 8_000.0,
+    ) -> None:
+        self.block_frames = rate_hz // 100
+        capacity = 1 << math.ceil(math.log2((store_ms + GUARD_MS) * rate_hz / 1000))
+        entries = 1 << math.ceil(math.log2(capacity * 1000 / rate_hz / 5))  # packets of 5 ms and up
+        history = HISTORY_MS * rate_hz // 1000
+        self.store = aligned_zeros((capacity, channels), np.float32)
+        self.entries = aligned_zeros(entries, ENTRY_DTYPE)
+        self.delay = make_delay(price_ms, transport, min_ms, max_ms, start_ms)
+        self.conceal = make_conceal(rate_hz, channels)
+        self.noise = aligned_zeros(8, np.float64)
+        self.window = aligned_zeros((HISTORY_MS + WINDOW_MS) * rate_hz // 1000 + 16, np.float32)
+        self.scratch = aligned_zeros(splice_scratch_size(self.window.size), np.float64)
+        self.splice_result = aligned_zeros(8, np.float64)
+        self.history = aligned_zeros((history + self.block_frames, channels), np.float32)
+        self.state = aligned_zeros(1, BUFFER_DTYPE)
+        state = self.state[0]
+        state["rate_hz"], state["channels"], state["block"] = rate_hz, channels, self.block_frames
+        state["capacity"], state["entries_capacity"] = capacity, entries
+        state["cap_ms"] = 1_500.0 if profile == "conversation" else 5_000.0
+        state["ordered"] = transport == "tcp"
+        state["frames_per_ms"] = rate_hz / 1000
+        for name in ("store", "entries", "delay", "conceal", "noise", "window", "scratch", "splice_result", "history"):
+            state[name] = getattr(self, name).ctypes.data
+        state["scratch_size"] = self.scratch.size
+        state["history_frames"] = history
+        state["epoch"] = -1
+        state["heard_epoch"] = -1
+        state["op"] = IDLE
+        state["budget_ms"] = 15.0
+        self.address = int(self.state.ctypes.data)

@@ -1,0 +1,260 @@
+"""The timeline: where packets lie until they are played, and how m is spliced through them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import carray
+
+from rtmedia.jitter.delay import delay_rebase, delay_update
+from rtmedia.jitter.state import (
+    BUFFER_DTYPE,
+    DUPLICATE,
+    EMPTY,
+    ENTRY_DTYPE,
+    FLAG_END,
+    GUARD_MS,
+    INSERTED,
+    JOINT_FADE_MS,
+    LATE,
+    NO_ROOM,
+    PREFILL,
+)
+from rtmedia.rt.kernel import copy_octets, kernel, pointer_void
+from rtmedia.rt.memory import view_block
+
+@kernel("void(i8, i8, i8, f4)")
+def _fade_store(address, position, frames, direction):
+    """Fade a stretch of the store: in for ``direction > 0``, out for ``direction < 0``."""
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    store = view_block(b.store, b.capacity, b.channels)
+    for i in range(frames):
+        gain = np.float32((i + 0.5) / frames)
+        if direction < 0:
+            gain = np.float32(1.0) - gain
+        at = (position + i) & (b.capacity - 1)
+        for c in range(b.channels):
+            store[at, c] *= gain
+
+
+@kernel("void(i8, i8, i8, i8)")
+def _store_write(address, position, source, frames):
+    """Copy `frames` from address `source` to the timeline at `position`."""
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    width = b.channels * 4
+    at = position & (b.capacity - 1)
+    first = min(frames, b.capacity - at)
+    copy_octets(b.store + at * width, source, first * width)
+    if frames > first:
+        copy_octets(b.store, source + first * width, (frames - first) * width)
+
+
+@kernel("void(i8, i8, i8, i8)")
+def store_read(address, position, target, frames):
+    """Copy `frames` of the timeline from `position` to address `target`."""
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    width = b.channels * 4
+    at = position & (b.capacity - 1)
+    first = min(frames, b.capacity - at)
+    copy_octets(target, b.store + at * width, first * width)
+    if frames > first:
+        copy_octets(target + first * width, b.store, (frames - first) * width)
+
+
+@kernel("void(i8, i8, i8)")
+def _begin_epoch(address, epoch, media_pos):
+    """Lay a new connection's timeline right behind what is there."""
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    b.epoch = epoch
+    b.ended = 0
+    if b.phase == EMPTY:
+        b.shift = -media_pos
+        return
+    joint = max(b.newest_end, b.m)
+    b.shift = joint - media_pos
+    delay_rebase(b.delay)
+    b.held_ms = 0.0
+    fade = int(JOINT_FADE_MS * b.frames_per_ms)
+    if b.m < b.newest_end:
+        fade_out = min(fade, b.newest_end - b.m)
+        _fade_store(address, b.newest_end - fade_out, fade_out, np.float32(-1.0))
+    else:
+        b.phase = PREFILL
+    b.newest_end = joint
+
+
+@kernel("i8(i8, i8, i8, i8, i8, i8, i8, i8, i8, f8)")
+def buffer_insert(address, samples, frames, media_pos, seq, epoch, flags, arrival_ns, decoded_ns, arrival_ms):
+    """Lay one packet on the timeline.
+
+    Parameters
+    ----------
+    samples
+        Address of float32 ``(frames, channels)``.
+    media_pos
+        Position of the first frame on the sender's clock, in frames.
+    arrival_ms
+        Arrival on the device's clock.
+
+    Returns
+    -------
+    int
+        `INSERTED`, `LATE` (its time is over), `DUPLICATE` (that place is taken) or `NO_ROOM`
+        (too far ahead: offer it again later).
+
+    Notes
+    -----
+    Thread: render.   Real-time: yes.
+    """
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    if epoch != b.epoch:
+        new_epoch = True
+        _begin_epoch(address, epoch, media_pos)
+    else:
+        new_epoch = False
+    if flags & FLAG_END:
+        b.ended = 1
+        return INSERTED
+    position = media_pos + b.shift
+    end = position + frames
+    if b.phase == EMPTY or (b.phase == PREFILL and position < b.m and b.entries_count > 0 and b.m - position < 5 * b.rate_hz):
+        if b.phase == EMPTY:
+            b.newest_end = position
+            b.phase = PREFILL
+        b.m = position
+        b.run_start = position
+    room = b.capacity - int(GUARD_MS * b.frames_per_ms)
+    if end > b.m + room:
+        if b.entries_count > 0:
+            return NO_ROOM
+        b.resync += position - b.m  # nothing is waiting: go to where the audio is
+        b.m = position
+        b.run_start = position
+    b.last_arrival_ms = arrival_ms
+    delay_update(b.delay, arrival_ms, position / b.frames_per_ms)
+    if end <= b.m:
+        b.late += 1
+        return LATE
+
+    # the place in the table: nearly always the end
+    entries = carray(pointer_void(b.entries), b.entries_capacity, ENTRY_DTYPE)
+    mask = b.entries_capacity - 1
+    at = b.entries_count
+    while at > 0 and entries[(b.first_entry + at - 1) & mask].position > position:
+        at -= 1
+    if at > 0:
+        before = entries[(b.first_entry + at - 1) & mask]
+        if before.position == position or before.position + before.frames >= end:
+            b.duplicate += 1
+            return DUPLICATE
+    if b.entries_count == b.entries_capacity:
+        return NO_ROOM
+    index = b.entries_count
+    while index > at:
+        to = (b.first_entry + index) & mask
+        source = (b.first_entry + index - 1) & mask
+        entries[to] = entries[source]
+        index -= 1
+    b.entries_count += 1
+    entry = entries[(b.first_entry + at) & mask]
+    entry.position = position
+    entry.frames = frames
+    entry.seq = seq
+    entry.media_pos = media_pos
+    entry.epoch = epoch
+    entry.flags = flags
+    entry.arrival_ns = arrival_ns
+    entry.decoded_ns = decoded_ns
+    entry.arrival_ms = arrival_ms
+    entry.heard = 0
+
+    skip = max(0, b.m - position)  # partly late: the tail is still good
+    _store_write(address, position + skip, samples + skip * b.channels * 4, frames - skip)
+    if new_epoch and b.inserted > 0:
+        _fade_store(address, position, min(frames, int(JOINT_FADE_MS * b.frames_per_ms)), np.float32(1.0))
+    b.newest_end = max(b.newest_end, end)
+    b.packet_frames = frames
+    b.inserted += 1
+    return INSERTED
+
+
+@kernel("i8(i8, i8)")
+def buffer_available(address, position):
+    """Frames that are there without a hole from `position` on."""
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    entries = carray(pointer_void(b.entries), b.entries_capacity, ENTRY_DTYPE)
+    reached = position
+    for i in range(b.entries_count):
+        entry = entries[(b.first_entry + i) & (b.entries_capacity - 1)]
+        if entry.position > reached:
+            break
+        reached = max(reached, entry.position + entry.frames)
+    return reached - position
+
+
+@kernel("i8(i8, i8)")
+def next_entry(address, position):
+    """Index of the first packet that begins after `position`, or -1."""
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    entries = carray(pointer_void(b.entries), b.entries_capacity, ENTRY_DTYPE)
+    for i in range(b.entries_count):
+        index = (b.first_entry + i) & (b.entries_capacity - 1)
+        if entries[index].position > position:
+            return index
+    return -1
+
+
+@kernel("void(i8)")
+def buffer_retire(address):
+    """Drop the table's entries that lie wholly before m (their audio stays until it is overwritten)."""
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    entries = carray(pointer_void(b.entries), b.entries_capacity, ENTRY_DTYPE)
+    while b.entries_count > 0:
+        entry = entries[b.first_entry]
+        if entry.position <= b.m:
+            b.heard_epoch = entry.epoch
+            b.heard_media_pos = entry.media_pos + min(b.m - entry.position, entry.frames)
+        if entry.position + entry.frames > b.m - int(20 * b.frames_per_ms):  # an inserted period may step back
+            break
+        b.first_entry = (b.first_entry + 1) & (b.entries_capacity - 1)
+        b.entries_count -= 1
+
+
+@kernel("f8(i8, i8, i8)")
+def mean_square_at(address, position, frames):
+    """Mean square of a stretch of the timeline, over all channels."""
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    store = view_block(b.store, b.capacity, b.channels)
+    total = 0.0
+    for i in range(frames):
+        for c in range(b.channels):
+            sample = store[(position + i) & (b.capacity - 1), c]
+            total += sample * sample
+    return total / (frames * b.channels)
+
+
+@kernel("void(i8)")
+def splice_now(address):
+    """m has reached the splice: mix the two periods in the store, and jump."""
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    store = view_block(b.store, b.capacity, b.channels)
+    mask = b.capacity - 1
+    lag = b.splice_lag
+    q = b.splice_at
+    # removing: [q, q+L) fades into [q+L, q+2L), kept in the latter's place
+    # inserting: [q, q+L) fades into [q-L, q), kept in the latter's place
+    step = lag if b.splice > 0 else -lag
+    for i in range(lag):
+        weight = np.float32(0.5 - 0.5 * math.cos(math.pi * (i + 0.5) / lag))
+        for c in range(b.channels):
+            old = store[(q + i) & mask, c]
+            new = store[(q + step + i) & mask, c]
+            store[(q + step + i) & mask, c] = old + weight * (new - old)
+    b.m = q + step
+    if b.splice > 0:
+        b.accelerated += lag
+        b.run_start = max(b.run_start, b.m)
+    else:
+        b.decelerated += lag
+    b.splice = 0

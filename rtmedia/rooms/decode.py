@@ -1,0 +1,377 @@
+"""decode: validate the sequence, extend the counters, turn payloads into blocks. Compiled, one thread.
+
+How to think about it. The wire carries a 32-bit number that wraps and a media time that may lie. The
+room keeps an *extended* sequence number (RFC 3550 appendix A.1) and, of the newest packet, where its
+audio ended; each packet is placed where its number says, and its timestamp only corrects that:
+
+* number and timestamp agree within `TOLERANCE_MS` (senders round) → the number's place, exactly;
+* the next number, but a later timestamp → the sender was silent in between (`FLAG_PAUSE_BEFORE`);
+* the next number, but an earlier timestamp → the number's place; the timestamps are shifted from now on;
+* a jump of more than `MAX_DROPOUT` numbers, or of `MAX_TIME_JUMP_S` in time, is believed only when the
+  *next* packet goes on from there (then a new stream begins with the first of the two, and nothing is
+  lost); alone it is a stray, counted and dropped.
+
+A first packet of a connection defines the origin of everything.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import carray
+
+from rtmedia.jitter.state import FLAG_END, FLAG_PAUSE_BEFORE
+from rtmedia.ports import FLAG_END_OF_STREAM, FLAG_NEW_EPOCH, NO_MEDIA_TIME, CodecInstance
+from rtmedia.rooms.doorways import PACKET_DTYPE, WIRE_DTYPE
+from rtmedia.rt.kernel import call_codec, kernel, pointer_void
+from rtmedia.rt.memory import aligned_zeros, view_i8
+from rtmedia.rt.ring import (
+    FrameRing,
+    OctetRing,
+    RecordRing,
+    ring_claim,
+    ring_commit,
+    ring_front,
+    ring_peek,
+    ring_read,
+    ring_release,
+    ring_skip,
+    ring_writable,
+    ring_write,
+)
+
+MAX_DROPOUT = 3_000  # RFC 3550 appendix A.1
+MAX_MISORDER = 512  # packets; also the window in which duplicates are recognised
+MAX_TIME_JUMP_S = 5
+TOLERANCE_MS = 10  # timestamps in whole ms, and senders that stamp at send time
+WINDOW = 1_024  # duplicates: one bit a packet
+
+DECODE_DTYPE = np.dtype(
+    [
+        # doorways and codec
+        ("wire_records", "i8"),
+        ("wire_octets", "i8"),
+        ("packet_records", "i8"),
+        ("packet_frames", "i8"),
+        ("codec", "i8"),
+        ("codec_state", "i8"),
+        ("payload", "i8"),
+        ("payload_size", "i8"),
+        ("samples", "i8"),
+        ("max_frames", "i8"),
+        ("seen", "i8"),  # bit window, WINDOW / 64 words
+        ("rate_hz", "i8"),
+        ("tolerance", "i8"),  # frames
+        # sequence
+        ("started", "i8"),
+        ("epoch", "i8"),
+        ("base", "i8"),  # first extended number of this epoch
+        ("highest", "i8"),
+        ("highest_pos", "i8"),  # of the newest packet
+        ("highest_end", "i8"),
+        ("highest_frames", "i8"),
+        ("highest_time_ns", "i8"),
+        ("shift", "i8"),  # frames added to timestamps that once stepped back
+        # RFC 3550 jitter
+        ("transit", "f8"),
+        ("has_transit", "i8"),
+        ("jitter_ns", "f8"),
+        # totals
+        ("received", "i8"),
+        ("expected_before", "i8"),  # of past epochs
+        ("received_before", "i8"),
+        ("epoch_received", "i8"),
+        ("duplicate", "i8"),
+        ("reordered", "i8"),
+        ("undecodable", "i8"),
+        ("implausible", "i8"),
+        ("restarts", "i8"),
+        ("too_old", "i8"),
+    ]
+)
+
+
+class Decode:
+    """The memory of the room.
+
+    Parameters
+    ----------
+    codec
+        Made for the stream's format.
+    rate_hz, channels
+        Of the source.
+    """
+
+    def __init__(self, codec: CodecInstance, rate_hz: int, channels: int, wire_ms: float = 32_000.0) -> None:
+        self.codec = codec
+        self.max_frames = rate_hz // 4  # packets up to 250 ms
+        octets = 1 << int(np.ceil(np.log2(wire_ms / 1000 * rate_hz * channels * 2)))
+        self.wire_records = RecordRing(2_048, WIRE_DTYPE)
+        self.wire_octets = OctetRing(octets)
+        self.packet_records = RecordRing(512, PACKET_DTYPE)
+        self.packet_frames = FrameRing(1 << int(np.ceil(np.log2(rate_hz * 2))), channels)
+        self.payload = aligned_zeros(max(65_536, self.max_frames * channels * 4), np.uint8)
+        self.samples = aligned_zeros((self.max_frames, channels), np.float32)
+        self.seen = aligned_zeros(WINDOW // 64, np.int64)
+        self.state = aligned_zeros(1, DECODE_DTYPE)
+        state = self.state[0]
+        for name in ("wire_records", "wire_octets", "packet_records", "packet_frames"):
+            state[name] = getattr(self, name).address
+        state["codec"], state["codec_state"] = codec.address, codec.state_address
+        state["payload"], state["payload_size"] = self.payload.ctypes.data, self.payload.size
+        state["samples"], state["max_frames"] = self.samples.ctypes.data, self.max_frames
+        state["seen"] = self.seen.ctypes.data
+        state["rate_hz"] = rate_hz
+        state["tolerance"] = rate_hz * TOLERANCE_MS // 1000
+        state["epoch"] = -1
+        self.address = int(self.state.ctypes.data)
+
+    def write(self, arrival_ns: int, seq: int, media_time_ns: int, flags: int, payload: bytes | bytearray | memoryview) -> bool:
+        """Put one payload on the wire ring (`rtmedia.ports.WireWriter`).
+
+        Notes
+        -----
+        Thread: receive.   Real-time: wait-free; the call itself is Python's.
+        """
+        octets = np.frombuffer(payload, np.uint8)
+        return bool(
+            wire_write(
+                self.wire_records.address,
+                self.wire_octets.address,
+                arrival_ns,
+                seq,
+                media_time_ns,
+                flags,
+                octets.ctypes.data if len(octets) else 0,
+                len(octets),
+            )
+        )
+
+
+@kernel("i8(i8, i8, i8, i8, i8, i8, i8, i8)")
+def wire_write(records, octets, arrival_ns, seq, media_time_ns, flags, payload, length):
+    """One payload onto the wire ring, whole or not at all; returns 1 when it fitted."""
+    slot = ring_claim(records)
+    if slot == 0 or ring_writable(octets) < length:
+        return 0
+    if length > 0:
+        ring_write(octets, payload, length)
+    record = carray(pointer_void(slot), 1, WIRE_DTYPE)[0]
+    record.arrival_ns = arrival_ns
+    record.seq = seq
+    record.media_time_ns = media_time_ns
+    record.flags = flags
+    record.length = length
+    ring_commit(records)  # the octets were released before
+    return 1
+
+
+@kernel("i8(i8, i8)")
+def frames_of_ns(time_ns, rate_hz):
+    """Media position in frames, rounded to nearest, without overflow for times since 1970."""
+    seconds = time_ns // 1_000_000_000
+    rest = time_ns - seconds * 1_000_000_000
+    return seconds * rate_hz + (rest * rate_hz + 500_000_000) // 1_000_000_000
+
+
+@kernel("i8(i8, i8)")
+def extend(highest, seq):
+    """The extended number nearest to `highest` whose low 32 bits are `seq` (RFC 3550 A.1)."""
+    delta = (seq - highest) & 0xFFFFFFFF
+    if delta >= 0x80000000:
+        delta -= 0x100000000
+    return highest + delta
+
+
+@kernel("void(i8, i8, i8, i8)")
+def _begin(address, seq, media_time_ns, epoch):
+    """A new stream: this packet is its origin."""
+    d = carray(pointer_void(address), 1, DECODE_DTYPE)[0]
+    if d.started:
+        d.expected_before += d.highest - d.base + 1
+        d.received_before += d.epoch_received
+    d.epoch_received = 0
+    d.started = 1
+    d.epoch = epoch
+    extended = seq + 0x100000000  # room below the origin for what was overtaken
+    d.base = extended
+    d.highest = extended - 1
+    position = frames_of_ns(media_time_ns, d.rate_hz) if media_time_ns != NO_MEDIA_TIME else 0
+    d.highest_pos = position
+    d.highest_end = position
+    d.highest_frames = 0
+    d.highest_time_ns = NO_MEDIA_TIME
+    d.shift = 0
+    d.has_transit = 0
+    seen = view_i8(d.seen, WINDOW // 64)
+    for i in range(WINDOW // 64):
+        seen[i] = 0
+
+
+@kernel("b1(i8, i8, i8)")
+def _plausible(address, extended, media_time_ns):
+    """Whether a packet belongs to the stream that we follow."""
+    d = carray(pointer_void(address), 1, DECODE_DTYPE)[0]
+    step = extended - d.highest
+    if step > MAX_DROPOUT or step < -MAX_MISORDER:
+        return False
+    if media_time_ns == NO_MEDIA_TIME or d.highest_time_ns == NO_MEDIA_TIME:
+        return True
+    predicted = d.highest_pos + step * d.highest_frames
+    off = frames_of_ns(media_time_ns, d.rate_hz) + d.shift - predicted
+    return abs(off) <= MAX_TIME_JUMP_S * d.rate_hz or media_time_ns == d.highest_time_ns
+
+
+@kernel("i8(i8, i8, i8)")
+def _position(address, extended, media_time_ns):
+    """Where a packet's audio lies, in frames of the sender's clock; the lowest bit pair says what was found.
+
+    Returns the position times 2, plus 1 when the sender was silent before it.
+    """
+    d = carray(pointer_void(address), 1, DECODE_DTYPE)[0]
+    step = extended - d.highest
+    if d.highest_frames == 0:  # the first packet
+        return d.highest_pos * 2
+    if step > 0:
+        predicted = d.highest_end + (step - 1) * d.highest_frames
+    else:
+        predicted = d.highest_pos + step * d.highest_frames
+    if media_time_ns == NO_MEDIA_TIME or media_time_ns == d.highest_time_ns:
+        return predicted * 2
+    stamped = frames_of_ns(media_time_ns, d.rate_hz) + d.shift
+    off = stamped - predicted
+    if abs(off) <= d.tolerance:
+        return predicted * 2
+    if step == 1:
+        if off > 0:
+            return stamped * 2 + 1
+        d.shift -= off  # timestamps stepped back: sound goes on, later stamps count from here
+        return predicted * 2
+    return (stamped if step > 1 or off < 0 else predicted) * 2
+
+
+@kernel("i8(i8, i8)")
+def _check_window(address, extended):
+    """Record a number; 0 new, 1 duplicate, 2 older than the window."""
+    d = carray(pointer_void(address), 1, DECODE_DTYPE)[0]
+    seen = view_i8(d.seen, WINDOW // 64)
+    if extended > d.highest:
+        gone = min(extended - d.highest, WINDOW)
+        for i in range(gone):
+            bit = (d.highest + 1 + i) & (WINDOW - 1)
+            seen[bit >> 6] &= ~(np.int64(1) << (bit & 63))
+    elif d.highest - extended >= WINDOW:
+        return 2
+    bit = extended & (WINDOW - 1)
+    mask = np.int64(1) << (bit & 63)
+    if seen[bit >> 6] & mask:
+        return 1
+    seen[bit >> 6] |= mask
+    return 0
+
+
+@kernel("void(i8, i8, i8)")
+def _measure_jitter(address, arrival_ns, media_time_ns):
+    """RFC 3550 section 6.4.1 and A.8: J += (|D| - J) / 16."""
+    d = carray(pointer_void(address), 1, DECODE_DTYPE)[0]
+    if media_time_ns == NO_MEDIA_TIME:
+        return
+    transit = float(arrival_ns - media_time_ns)
+    if d.has_transit:
+        d.jitter_ns += (abs(transit - d.transit) - d.jitter_ns) / 16.0
+    d.transit = transit
+    d.has_transit = 1
+
+
+@kernel("i8(i8, i8)")
+def decode_step(address, now_ns):
+    """Move one payload through; 1 when there was one and room for it.
+
+    Thread: decode.   Real-time: yes.
+    """
+    d = carray(pointer_void(address), 1, DECODE_DTYPE)[0]
+    front = ring_front(d.wire_records)
+    if front == 0:
+        return 0
+    slot = ring_claim(d.packet_records)
+    if slot == 0 or ring_writable(d.packet_frames) < d.max_frames:
+        return 0  # render is behind: what waits, waits on the wire ring
+    wire = carray(pointer_void(front), 1, WIRE_DTYPE)[0]
+    packet = carray(pointer_void(slot), 1, PACKET_DTYPE)[0]
+
+    if wire.flags & FLAG_END_OF_STREAM:
+        ring_skip(d.wire_octets, wire.length)
+        packet.seq = d.highest
+        packet.media_pos = d.highest_end
+        packet.arrival_ns = wire.arrival_ns
+        packet.decoded_ns = now_ns
+        packet.frames = 0
+        packet.flags = FLAG_END
+        packet.epoch = d.epoch
+        ring_release(d.wire_records)
+        if d.started:
+            ring_commit(d.packet_records)
+        return 1
+
+    if d.started == 0 or wire.flags & FLAG_NEW_EPOCH:
+        _begin(address, wire.seq, wire.media_time_ns, d.epoch + 1)
+    extended = extend(d.highest, wire.seq)
+    if not _plausible(address, extended, wire.media_time_ns):
+        # believed only if the next packet goes on from here: wait for it
+        following = ring_peek(d.wire_records, 1)
+        if following == 0:
+            return 0
+        witness = carray(pointer_void(following), 1, WIRE_DTYPE)[0]
+        agrees = ((witness.seq - wire.seq) & 0xFFFFFFFF) == 1 and witness.flags == 0
+        if agrees and wire.media_time_ns != NO_MEDIA_TIME and witness.media_time_ns != NO_MEDIA_TIME:
+            agrees = abs(witness.media_time_ns - wire.media_time_ns) < 1_000_000_000
+        if not agrees:
+            d.implausible += 1
+            ring_skip(d.wire_octets, wire.length)
+            ring_release(d.wire_records)
+            return 1
+        d.restarts += 1
+        _begin(address, wire.seq, wire.media_time_ns, d.epoch + 1)
+        extended = extend(d.highest, wire.seq)
+
+    d.received += 1
+    d.epoch_received += 1
+    length = wire.length
+    fits = length <= d.payload_size
+    if fits:
+        ring_read(d.wire_octets, d.payload, length)
+    else:
+        ring_skip(d.wire_octets, length)
+    verdict = _check_window(address, extended)
+    if verdict == 1:
+        d.duplicate += 1
+        d.epoch_received -= 1
+    elif verdict == 2:
+        d.too_old += 1
+    else:
+        frames = call_codec(d.codec, d.payload, length, d.samples, d.max_frames, d.codec_state) if fits else np.int64(-1)
+        if frames <= 0:
+            d.undecodable += 1
+        else:
+            place = _position(address, extended, wire.media_time_ns)
+            if d.base > extended:
+                d.base = extended  # the first packet had been overtaken
+            if extended > d.highest:
+                _measure_jitter(address, wire.arrival_ns, wire.media_time_ns)
+                d.highest = extended
+                d.highest_pos = place >> 1
+                d.highest_end = (place >> 1) + frames
+                d.highest_frames = frames
+                d.highest_time_ns = wire.media_time_ns
+            else:
+                d.reordered += 1
+            ring_write(d.packet_frames, d.samples, frames)
+            packet.seq = extended
+            packet.media_pos = place >> 1
+            packet.arrival_ns = wire.arrival_ns
+            packet.decoded_ns = now_ns
+            packet.frames = frames
+            packet.flags = FLAG_PAUSE_BEFORE if place & 1 else 0
+            packet.epoch = d.epoch
+            ring_commit(d.packet_records)  # the samples were released before
+    ring_release(d.wire_records)
+    return 1

@@ -1,0 +1,78 @@
+"""What travels through the rings between rooms: the records, and nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+
+#: receive → decode. The payload's octets follow in a ring of their own.
+WIRE_DTYPE = np.dtype(
+    [
+        ("arrival_ns", "i8"),  # monotonic time right after the socket was read
+        ("seq", "i8"),  # as on the wire, 32 bits
+        ("media_time_ns", "i8"),  # sender's clock, or NO_MEDIA_TIME
+        ("flags", "i8"),  # rtmedia.ports.FLAG_*
+        ("length", "i8"),  # octets
+    ]
+)
+
+#: decode → render. The samples follow in a ring of their own.
+PACKET_DTYPE = np.dtype(
+    [
+        ("seq", "i8"),  # extended to 64 bits
+        ("media_pos", "i8"),  # first frame on the sender's clock
+        ("arrival_ns", "i8"),
+        ("decoded_ns", "i8"),
+        ("frames", "i8"),
+        ("flags", "i8"),  # rtmedia.jitter.state.FLAG_*
+        ("epoch", "i8"),  # which connection
+    ]
+)
+
+#: render → control, once a block.
+TICK_DTYPE = np.dtype(
+    [
+        ("tick", "i8"),
+        ("time_ns", "i8"),
+        ("sink_pos", "i8"),  # first frame of the block, counted at the device's rate
+        ("frames", "i8"),  # of the block at the device's rate
+        ("epoch", "i8"),
+        ("media_pos", "i8"),  # source frame that the block begins with
+        ("op", "i8"),
+        ("concealed", "i8"),  # source frames made up
+        ("delay_ms", "f8"),
+        ("control_ms", "f8"),
+        ("target_ms", "f8"),
+        ("spike_ms", "f8"),
+        ("relative_ms", "f8"),
+        ("buffered_ms", "f8"),
+        ("media_ms", "f8"),  # timeline position at the start of the block
+        ("peak", "f8"),  # of the block as it leaves
+        ("mean_square", "f8"),
+        ("reduction_db", "f8"),  # the limiter's
+    ]
+)
+
+#: render → control, once a packet, when its first frame is rendered.
+LEDGER_DTYPE = np.dtype(
+    [
+        ("seq", "i8"),
+        ("arrival_ns", "i8"),
+        ("decoded_ns", "i8"),
+        ("rendered_ns", "i8"),
+        ("sink_pos", "i8"),  # where its first frame lies at the device's rate
+        ("epoch", "i8"),
+        ("media_pos", "i8"),
+    ]
+)
+
+#: play → control, once a call of the device.
+MARK_DTYPE = np.dtype(
+    [
+        ("time_ns", "i8"),  # when the device asked
+        ("sink_pos", "i8"),  # frames handed over before this call
+        ("frames", "i8"),  # taken from the audio ring in this call
+        ("asked", "i8"),
+        ("dac_ns", "i8"),  # when its first frame leaves the speaker, as the device says
+        ("flags", "i8"),  # the device's own (PortAudio's PaStreamCallbackFlags)
+    ]
+)

@@ -1,0 +1,189 @@
+"""play: the last room. The device asks, compiled code answers; no Python, no lock, no wait.
+
+`play_pull` is the whole room: copy what the audio ring holds, and where it runs short, fade what is
+there to silence and count it. PortAudio calls it through `portaudio_callback`; sinks without a clock
+of their own (file, null) through `paced_loop`; the simulation calls it directly.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import carray
+
+from rtmedia.rooms.doorways import MARK_DTYPE
+from rtmedia.rt.cell import Cell, cell_write
+from rtmedia.rt.clock import now_ns, sleep_ns
+from rtmedia.rt.kernel import callback, kernel, load_acquire, pointer_void, store_release
+from rtmedia.rt.memory import aligned_zeros, view_block, view_f8, view_i8
+from rtmedia.rt.ring import FrameRing, RecordRing, ring_claim, ring_commit, ring_read, ring_readable, ring_write
+
+FADE_MS = 2.5  # to silence at an underrun, and back: long enough not to click, short enough not to blur
+
+# Words of the position cell.
+SINK_POS, TIME_NS, DAC_NS, LARGEST, UNDERRUNS, UNDERRUN_FRAMES, XRUNS, CALLS, MARKS_LOST = range(9)
+CELL_WORDS = 9
+
+# Words of the device's control page: the first is written by the engine, the second by the device's thread.
+STOP, ALIVE_NS, QUIET_END = 0, 16, 1
+
+#: PaStreamCallbackFlags: output underflow and overflow.
+DEVICE_XRUN_FLAGS = 0x4 | 0x8
+
+PLAY_DTYPE = np.dtype(
+    [
+        ("ring", "i8"),
+        ("cell", "i8"),
+        ("marks", "i8"),
+        ("control", "i8"),
+        ("channels", "i8"),
+        ("fade_frames", "i8"),
+        ("primed", "i8"),  # sound has come through at least once
+        ("gain", "f4"),  # 0 after an underrun, ramps to 1
+        ("pad", "f4"),
+        ("last", "f4", (2,)),  # the sample that silence must be reached from
+        ("words", "i8", (CELL_WORDS,)),
+    ]
+)
+
+
+class Play:
+    """The memory of the room: the audio ring's reading end, the position cell, the marks."""
+
+    def __init__(self, ring: FrameRing, rate_hz: int) -> None:
+        self.ring = ring
+        self.rate_hz = rate_hz
+        self.cell = Cell(CELL_WORDS)
+        self.marks = RecordRing(8_192, MARK_DTYPE)
+        self.control = aligned_zeros(32, np.int64)
+        self.state = aligned_zeros(1, PLAY_DTYPE)
+        state = self.state[0]
+        state["ring"], state["cell"], state["marks"] = ring.address, self.cell.address, self.marks.address
+        state["control"] = self.control.ctypes.data
+        state["channels"] = ring.channels
+        state["fade_frames"] = max(1, int(rate_hz * FADE_MS / 1000))
+        self.address = int(self.state.ctypes.data)
+
+
+@kernel("void(i8, i8, i8, i8, i8, i8)")
+def play_pull(address, out, frames, time_ns, dac_ns, flags):
+    """Fill `frames` frames at address `out`.
+
+    Parameters
+    ----------
+    time_ns
+        Now.
+    dac_ns
+        When the first of these frames leaves the speaker, as far as the device knows.
+    flags
+        The device's status bits.
+
+    Notes
+    -----
+    Thread: the device's.   Real-time: yes.
+    """
+    p = carray(pointer_void(address), 1, PLAY_DTYPE)[0]
+    channels = p.channels
+    block = view_block(out, frames, channels)
+    control = view_i8(p.control, 32)
+    got = ring_read(p.ring, out, frames)
+    if got > 0:
+        p.primed = 1
+        if p.gain < 1.0:  # back from silence
+            step = np.float32(1.0 / p.fade_frames)
+            gain = p.gain
+            for i in range(min(got, p.fade_frames)):
+                gain = min(np.float32(1.0), gain + step)
+                for c in range(channels):
+                    block[i, c] *= gain
+            p.gain = gain
+    if got < frames:
+        ending = load_acquire(control, QUIET_END) != 0
+        if p.primed and not ending and p.gain > 0.0:
+            p.words[UNDERRUNS] += 1
+        if p.primed and not ending:
+            p.words[UNDERRUN_FRAMES] += frames - got
+        fade = min(got, p.fade_frames)
+        for i in range(fade):  # what is here goes out softly
+            gain = np.float32((fade - i - 1) / fade)
+            for c in range(channels):
+                block[got - fade + i, c] *= gain
+        ramp = 0
+        if got == 0 and p.gain > 0.0:  # nothing is here: from the last sample to zero
+            ramp = min(frames, p.fade_frames)
+            for i in range(ramp):
+                gain = np.float32((ramp - i - 1) / ramp)
+                for c in range(channels):
+                    block[i, c] = p.last[c] * gain
+        for i in range(max(got, ramp), frames):
+            for c in range(channels):
+                block[i, c] = np.float32(0.0)
+        p.gain = np.float32(0.0)
+    if frames > 0:
+        for c in range(channels):
+            p.last[c] = block[frames - 1, c]
+
+    # what the others may know
+    words = p.words
+    slot = ring_claim(p.marks)
+    if slot != 0:
+        mark = carray(pointer_void(slot), 1, MARK_DTYPE)[0]
+        mark.time_ns = time_ns
+        mark.sink_pos = words[SINK_POS]
+        mark.frames = got
+        mark.asked = frames
+        mark.dac_ns = dac_ns
+        mark.flags = flags
+        ring_commit(p.marks)
+    else:
+        words[MARKS_LOST] += 1
+    words[TIME_NS] = time_ns
+    words[DAC_NS] = dac_ns
+    words[LARGEST] = max(words[LARGEST], frames)
+    words[CALLS] += 1
+    if flags & DEVICE_XRUN_FLAGS:
+        words[XRUNS] += 1
+    cell_write(p.cell, words)  # SINK_POS: frames handed over before this call, which TIME_NS belongs to
+    words[SINK_POS] += got
+    store_release(control, ALIVE_NS, time_ns)
+
+
+@callback("i4(i8, i8, u8, i8, u8, i8)")
+def portaudio_callback(unused_input, output, frame_count, time_info, status, user_data):
+    """``PaStreamCallback``: `user_data` is the address of a `Play` record. Always paContinue."""
+    now = now_ns()
+    times = view_f8(time_info, 3) if time_info != 0 else view_f8(user_data, 0)
+    ahead_s = times[2] - times[1] if time_info != 0 else 0.0
+    if not (0.0 <= ahead_s <= 2.0):  # some hosts leave the fields empty
+        ahead_s = 0.0
+    # `unsigned long` has 32 bits on Windows: the upper half of the register is undefined there
+    frames = np.int64(frame_count & np.uint64(0xFFFFFFFF))
+    flags = np.int64(status & np.uint64(0xFFFFFFFF))
+    play_pull(user_data, output, frames, now, now + np.int64(ahead_s * 1e9), flags)
+    return np.int32(0)
+
+
+@kernel("void(i8, i8, i8, i8, i8, i8)")
+def paced_loop(address, frames, period_ns, block, capture, lossless):
+    """Be a device: pull `frames` every `period_ns` until told to stop; copy them to ring `capture` if not 0.
+
+    With `lossless`, a pull waits while the audio ring runs short (until stop), so that a file has no holes
+    from a busy machine.
+    """
+    p = carray(pointer_void(address), 1, PLAY_DTYPE)[0]
+    control = view_i8(p.control, 32)
+    due = now_ns()
+    while load_acquire(control, STOP) == 0:
+        now = now_ns()
+        store_release(control, ALIVE_NS, now)
+        if now < due:
+            sleep_ns(due - now)
+            continue
+        if lossless and p.primed and load_acquire(control, QUIET_END) == 0 and ring_readable(p.ring) < frames:
+            sleep_ns(500_000)
+            continue
+        play_pull(address, block, frames, now, now, 0)
+        if capture != 0:
+            ring_write(capture, block, frames)
+        due += period_ns
+        if now - due > 500_000_000:  # the machine slept: do not sprint
+            due = now

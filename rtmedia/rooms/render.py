@@ -1,0 +1,373 @@
+"""render: one block, whenever the device has room for one. Compiled, one thread, owner of the jitter buffer.
+
+The way of a block: jitter buffer → effects at the source's rate → resampler → gain → limiter → audio
+ring. Around it the room keeps the clocks together: arrivals are stamped by the machine's monotonic
+clock, blocks are counted by the sound card's, and a delay-locked loop on the device's calls translates
+(F. Adriaensen, "Using a DLL to filter time", LAC 2005). So a sound card that runs 200 ppm slow looks like
+slowly changing network delay and is dealt with by the same splices, and a device that stalls does not
+look like a network that does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numba import carray
+
+from rtmedia.dsp.level import measure
+from rtmedia.dsp.resample import ResamplerInstance, resample
+from rtmedia.jitter.buffer import buffer_hold, buffer_tick
+from rtmedia.jitter.delay import DELAY_DTYPE, delay_spike
+from rtmedia.jitter.state import BUFFER_DTYPE, ENTRY_DTYPE, NO_ROOM, PLAYING, Buffer
+from rtmedia.jitter.timeline import buffer_insert, buffer_retire
+from rtmedia.ports import EffectInstance
+from rtmedia.rooms.doorways import LEDGER_DTYPE, PACKET_DTYPE, TICK_DTYPE
+from rtmedia.rooms.play import CELL_WORDS, LARGEST, SINK_POS, TIME_NS, Play
+from rtmedia.rt.cell import cell_read
+from rtmedia.rt.kernel import call_effect, kernel, load_acquire, pointer_void
+from rtmedia.rt.memory import aligned_zeros, view_block, view_f4, view_i8
+from rtmedia.rt.ring import (
+    FrameRing,
+    RecordRing,
+    ring_claim,
+    ring_commit,
+    ring_front,
+    ring_read,
+    ring_release,
+    ring_writable,
+    ring_write,
+)
+
+MAX_EFFECTS = 16
+
+# Words of the wishes page, written by the engine.
+PAUSED, HOLD_ON_PAUSE = 0, 1
+
+DLL_BANDWIDTH_HZ = 0.1  # fast enough for a sound card's drift, slow against its bursts
+DLL_RESET_MS = 40.0  # a larger error is a stall, not a clock
+
+RENDER_DTYPE = np.dtype(
+    [
+        # doorways
+        ("packet_records", "i8"),
+        ("packet_frames", "i8"),
+        ("buffer", "i8"),
+        ("audio", "i8"),
+        ("play_cell", "i8"),
+        ("ticks_ring", "i8"),
+        ("ledger_ring", "i8"),
+        ("wishes", "i8"),
+        # format
+        ("channels", "i8"),
+        ("rate_hz", "i8"),
+        ("device_rate_hz", "i8"),
+        ("block", "i8"),  # source frames
+        ("out_block", "i8"),  # device frames
+        ("lead", "i8"),  # device frames that wait in the audio ring
+        ("hold_limit", "i8"),
+        # memory
+        ("work", "i8"),
+        ("out", "i8"),
+        ("samples", "i8"),
+        ("cell_words", "i8"),
+        ("level", "i8"),
+        # chain
+        ("resampler", "i8"),
+        ("effects", "i8"),
+        ("functions", "i8", (MAX_EFFECTS,)),
+        ("states", "i8", (MAX_EFFECTS,)),
+        ("enabled", "i8"),  # address: one word an effect, written by the engine
+        ("gain_function", "i8"),
+        ("gain_state", "i8"),
+        ("limiter_function", "i8"),
+        ("limiter_state", "i8"),
+        # where we are
+        ("tick", "i8"),
+        ("sink_pos", "i8"),
+        ("waiting_packet", "i8"),  # its samples are read, the buffer had no room yet
+        ("pause_gain", "f8"),
+        ("ticks_lost", "i8"),
+        ("ledger_lost", "i8"),
+        # delay-locked loop: at device frame `dll_pos` the monotonic clock shows `dll_ns`
+        ("dll_pos", "f8"),
+        ("dll_ns", "f8"),
+        ("dll_ns_per_frame", "f8"),
+        ("dll_set", "i8"),
+        ("dll_seen", "i8"),
+        ("dll_resets", "i8"),
+    ]
+)
+
+
+class Render:
+    """The memory of the room.
+
+    Parameters
+    ----------
+    buffer
+        The jitter buffer, for the source's rate and channels.
+    packet_records, packet_frames
+        Doorway from decode.
+    effects
+        Instances made for the source's format and `Buffer.block_frames`.
+    resampler
+        From the source's rate to the device's.
+    gain, limiter
+        Instances made for the device's format.
+    play
+        The room behind the audio ring.
+    lead_frames
+        Device frames that shall wait in the audio ring.
+    """
+
+    def __init__(
+        self,
+        buffer: Buffer,
+        packet_records: RecordRing,
+        packet_frames: FrameRing,
+        effects: Sequence[EffectInstance],
+        resampler: ResamplerInstance,
+        gain: EffectInstance,
+        limiter: EffectInstance,
+        play: Play,
+        *,
+        rate_hz: int,
+        device_rate_hz: int,
+        lead_frames: int,
+        max_packet_frames: int,
+        hold_limit_ms: float,
+    ) -> None:
+        channels = play.ring.channels
+        self.buffer, self.play, self.effects = buffer, play, tuple(effects)
+        self.resampler, self.gain, self.limiter = resampler, gain, limiter
+        self.packet_records, self.packet_frames = packet_records, packet_frames
+        self.ticks = RecordRing(8_192, TICK_DTYPE)  # 80 s of a control thread that cannot run
+        self.ledger = RecordRing(8_192, LEDGER_DTYPE)
+        self.wishes = aligned_zeros(16, np.int64)
+        self.enabled = aligned_zeros(MAX_EFFECTS, np.int64)
+        self.enabled[:] = 1
+        out_block = device_rate_hz // 100
+        self.work = aligned_zeros((buffer.block_frames, channels), np.float32)
+        self.out = aligned_zeros((out_block + 64, channels), np.float32)
+        self.samples = aligned_zeros((max_packet_frames, channels), np.float32)
+        self.cell_words = aligned_zeros(CELL_WORDS, np.int64)
+        self.level = aligned_zeros(4, np.float32)
+        self.state = aligned_zeros(1, RENDER_DTYPE)
+        r = self.state[0]
+        r["packet_records"], r["packet_frames"] = packet_records.address, packet_frames.address
+        r["buffer"], r["audio"], r["play_cell"] = buffer.address, play.ring.address, play.cell.address
+        r["ticks_ring"], r["ledger_ring"] = self.ticks.address, self.ledger.address
+        for name in ("work", "out", "samples", "cell_words", "level", "wishes", "enabled"):
+            r[name] = getattr(self, name).ctypes.data
+        r["channels"], r["rate_hz"], r["device_rate_hz"] = channels, rate_hz, device_rate_hz
+        r["block"], r["out_block"], r["lead"] = buffer.block_frames, out_block, lead_frames
+        r["hold_limit"] = int(hold_limit_ms * rate_hz / 1000)
+        r["resampler"] = resampler.state_address
+        r["effects"] = len(self.effects)
+        for i, effect in enumerate(self.effects):
+            r["functions"][i], r["states"][i] = effect.address, effect.state_address
+        r["gain_function"], r["gain_state"] = gain.address, gain.state_address
+        r["limiter_function"], r["limiter_state"] = limiter.address, limiter.state_address
+        r["pause_gain"] = 1.0
+        r["dll_ns_per_frame"] = 1e9 / device_rate_hz
+        self.address = int(self.state.ctypes.data)
+
+
+@kernel("f8(i8, i8)")
+def device_ms(address, time_ns):
+    """A monotonic time on the device's clock: milliseconds of frames taken from the audio ring."""
+    r = carray(pointer_void(address), 1, RENDER_DTYPE)[0]
+    frames = r.dll_pos + (time_ns - r.dll_ns) / r.dll_ns_per_frame
+    return frames * 1000.0 / r.device_rate_hz
+
+
+@kernel("void(i8, i8)")
+def _follow_device(address, time_ns):
+    """One step of the delay-locked loop, when the device has called since the last look."""
+    r = carray(pointer_void(address), 1, RENDER_DTYPE)[0]
+    words = view_i8(r.cell_words, CELL_WORDS)
+    if cell_read(r.play_cell, words, 4) == 0 or words[TIME_NS] == 0:
+        if r.dll_set == 0:  # no device yet: its clock begins now
+            r.dll_ns = float(time_ns)
+            r.dll_set = 1
+        return
+    if words[TIME_NS] == r.dll_seen:
+        return
+    first = r.dll_seen == 0
+    r.dll_seen = words[TIME_NS]
+    moved = words[SINK_POS] - r.dll_pos
+    predicted = r.dll_ns + moved * r.dll_ns_per_frame
+    error = words[TIME_NS] - predicted
+    if first or r.dll_set == 0 or abs(error) > DLL_RESET_MS * 1e6:
+        r.dll_ns = float(words[TIME_NS])
+        r.dll_pos = float(words[SINK_POS])
+        r.dll_ns_per_frame = 1e9 / r.device_rate_hz
+        r.dll_set = 1
+        r.dll_resets += 1
+        return
+    if moved <= 0:
+        return
+    omega = 2.0 * math.pi * DLL_BANDWIDTH_HZ * moved / r.device_rate_hz
+    r.dll_ns = predicted + min(1.0, math.sqrt(2.0) * omega) * error
+    r.dll_pos = float(words[SINK_POS])
+    per_frame = r.dll_ns_per_frame + omega * omega * error / moved
+    nominal = 1e9 / r.device_rate_hz
+    r.dll_ns_per_frame = min(max(per_frame, nominal * 0.99), nominal * 1.01)
+
+
+@kernel("i8(i8)")
+def _take_packets(address):
+    """Everything that waits in the packet ring goes to the jitter buffer; returns how many did."""
+    r = carray(pointer_void(address), 1, RENDER_DTYPE)[0]
+    taken = 0
+    while True:
+        front = ring_front(r.packet_records)
+        if front == 0:
+            return taken
+        packet = carray(pointer_void(front), 1, PACKET_DTYPE)[0]
+        if r.waiting_packet == 0:
+            ring_read(r.packet_frames, r.samples, packet.frames)
+        verdict = buffer_insert(
+            r.buffer,
+            r.samples,
+            packet.frames,
+            packet.media_pos,
+            packet.seq,
+            packet.epoch,
+            packet.flags,
+            packet.arrival_ns,
+            packet.decoded_ns,
+            device_ms(address, packet.arrival_ns),
+        )
+        if verdict == NO_ROOM:
+            r.waiting_packet = 1
+            return taken
+        r.waiting_packet = 0
+        ring_release(r.packet_records)
+        taken += 1
+
+
+@kernel("void(i8, i8, i8)")
+def _write_ledger(address, time_ns, m_before):
+    """One record for each packet whose first frame lies in the block just made."""
+    r = carray(pointer_void(address), 1, RENDER_DTYPE)[0]
+    b = carray(pointer_void(r.buffer), 1, BUFFER_DTYPE)[0]
+    entries = carray(pointer_void(b.entries), b.entries_capacity, ENTRY_DTYPE)
+    for i in range(b.entries_count):
+        entry = entries[(b.first_entry + i) & (b.entries_capacity - 1)]
+        if entry.position >= b.m:
+            return
+        if entry.heard:
+            continue
+        entry.heard = 1
+        slot = ring_claim(r.ledger_ring)
+        if slot == 0:
+            r.ledger_lost += 1
+            continue
+        record = carray(pointer_void(slot), 1, LEDGER_DTYPE)[0]
+        record.seq = entry.seq
+        record.arrival_ns = entry.arrival_ns
+        record.decoded_ns = entry.decoded_ns
+        record.rendered_ns = time_ns
+        ahead = min(max(0, entry.position - m_before), r.block)
+        record.sink_pos = r.sink_pos + ahead * r.device_rate_hz // r.rate_hz
+        record.epoch = entry.epoch
+        record.media_pos = entry.media_pos
+        ring_commit(r.ledger_ring)
+
+
+@kernel("void(i8, i8)")
+def _render_block(address, time_ns):
+    """Make one block and put it on the audio ring."""
+    r = carray(pointer_void(address), 1, RENDER_DTYPE)[0]
+    b = carray(pointer_void(r.buffer), 1, BUFFER_DTYPE)[0]
+    delay = carray(pointer_void(b.delay), 1, DELAY_DTYPE)[0]
+    wishes = view_i8(r.wishes, 16)
+    enabled = view_i8(r.enabled, MAX_EFFECTS)
+    paused = load_acquire(wishes, PAUSED) != 0
+    # the device will have taken this many frames when the audio ring next has room: the tick's own time
+    now_ms = (r.sink_pos + r.out_block - r.lead) * 1000.0 / r.device_rate_hz
+    buffer_retire(r.buffer)
+    m_before = b.m
+    epoch = b.heard_epoch
+    media_pos = b.heard_media_pos
+    if paused and r.pause_gain == 0.0 and load_acquire(wishes, HOLD_ON_PAUSE) != 0:
+        buffer_hold(r.buffer, now_ms, r.hold_limit)
+        op = b.op
+        b.tick_concealed = 0
+        work = view_f4(r.work, r.block * r.channels)
+        for i in range(r.block * r.channels):
+            work[i] = np.float32(0.0)
+    else:
+        op = buffer_tick(r.buffer, now_ms, r.work)
+        _write_ledger(address, time_ns, m_before)
+
+    for i in range(r.effects):
+        if load_acquire(enabled, i) != 0:
+            call_effect(r.functions[i], r.work, r.block, r.channels, r.states[i])
+    frames = resample(r.resampler, r.work, r.block, r.out)
+    call_effect(r.gain_function, r.out, frames, r.channels, r.gain_state)
+
+    goal = 0.0 if paused else 1.0
+    if r.pause_gain != goal or goal == 0.0:
+        out = view_block(r.out, frames, r.channels)
+        start = r.pause_gain
+        for i in range(frames):
+            gain = np.float32(start + (goal - start) * (i + 1) / frames)
+            for c in range(r.channels):
+                out[i, c] *= gain
+        r.pause_gain = goal
+    call_effect(r.limiter_function, r.out, frames, r.channels, r.limiter_state)
+    ring_write(r.audio, r.out, frames)
+
+    slot = ring_claim(r.ticks_ring)
+    if slot == 0:
+        r.ticks_lost += 1
+    else:
+        level = view_f4(r.level, 4)
+        measure(r.out, frames, r.channels, r.level)
+        tick = carray(pointer_void(slot), 1, TICK_DTYPE)[0]
+        tick.tick = r.tick
+        tick.time_ns = time_ns
+        tick.sink_pos = r.sink_pos
+        tick.frames = frames
+        tick.epoch = epoch
+        tick.media_pos = media_pos
+        tick.op = op
+        tick.concealed = b.tick_concealed
+        tick.delay_ms = b.d_ms
+        tick.control_ms = b.control_ms
+        tick.target_ms = delay.target_ms
+        tick.spike_ms = delay_spike(b.delay, now_ms)
+        tick.relative_ms = delay.relative_ms
+        tick.buffered_ms = b.buffered_ms
+        tick.media_ms = m_before / b.frames_per_ms if b.phase == PLAYING else math.nan
+        tick.peak = level[0]
+        tick.mean_square = level[1]
+        ring_commit(r.ticks_ring)
+    r.tick += 1
+    r.sink_pos += frames
+
+
+@kernel("i8(i8, i8)")
+def render_step(address, time_ns):
+    """Take what has arrived; make blocks while the audio ring has room. 1 when anything was done.
+
+    Thread: render.   Real-time: yes.
+    """
+    r = carray(pointer_void(address), 1, RENDER_DTYPE)[0]
+    _follow_device(address, time_ns)
+    worked = 1 if _take_packets(address) > 0 else 0
+    words = view_i8(r.cell_words, CELL_WORDS)
+    capacity = view_i8(r.audio, 48)[32]
+    if words[LARGEST] + r.out_block > r.lead:  # the device asks for more at once than we keep ready
+        r.lead = min(words[LARGEST] + r.out_block, capacity - r.out_block)
+    for _ in range(16):
+        level = capacity - ring_writable(r.audio)
+        if level + r.out_block > r.lead:
+            break
+        _render_block(address, time_ns)
+        worked = 1
+    return worked
