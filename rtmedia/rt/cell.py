@@ -3,7 +3,12 @@
 A sequence lock (Lameter 2005, "Effective synchronization on Linux/NUMA systems"; Boehm 2012, "Can
 seqlocks get along with programming language memory models?"): the version is odd while the writer is
 inside. A reader copies the words and keeps them only if the version was even and has not changed.
-The words themselves are read and written atomically, so that no compiler may tear or invent them.
+
+Every word is stored with *release* and loaded with *acquire*, and that is enough, without a fence: a
+reader that sees any word of an unfinished version has thereby acquired the odd version stored before
+it, so its second look at the version cannot find the old one; and a reader that sees an even version
+has acquired all its words. `tests/rt/test_cell_model.py` walks every weak-memory execution of it, with
+and without each ordering.
 """
 
 from __future__ import annotations
@@ -11,7 +16,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from rtmedia.rt.kernel import fence, kernel, load_acquire, store_release
+from rtmedia.errors import ConfigError
+from rtmedia.rt.clock import sleep_ns
+from rtmedia.rt.kernel import kernel, load_acquire, store_release
 from rtmedia.rt.memory import aligned_zeros, view_i8
 
 VERSION = 0
@@ -22,9 +29,8 @@ FIRST = 1
 def cell_write(cell, words):
     """Publish `words`. Thread: the one writer.   Real-time: yes."""
     memory = view_i8(cell, FIRST + words.shape[0])
-    version = memory[VERSION]
-    store_release(memory, VERSION, version + 1)
-    fence()  # the odd version is seen before any new word
+    version = memory[VERSION]  # ours: a plain load
+    store_release(memory, VERSION, version + 1)  # seen before any new word, by whoever acquires that word
     for i in range(words.shape[0]):
         store_release(memory, FIRST + i, words[i])
     store_release(memory, VERSION, version + 2)
@@ -42,8 +48,7 @@ def cell_read(cell, words, tries):
         if before & 1:
             continue
         for i in range(words.shape[0]):
-            words[i] = load_acquire(memory, FIRST + i)
-        fence()  # the words are read before the version is read again
+            words[i] = load_acquire(memory, FIRST + i)  # read before the version is read again
         if load_acquire(memory, VERSION) == before:
             return 1
     return 0
@@ -53,6 +58,8 @@ class Cell:
     """Memory of one cell of `count` 64-bit integers; floats travel as integers of a stated unit."""
 
     def __init__(self, count: int) -> None:
+        if count < 1:
+            raise ConfigError(f"a cell's count is {count}; it holds at least 1 word")
         self.count = count
         self.memory: npt.NDArray[np.int64] = aligned_zeros(FIRST + count, np.int64)
         self.address = int(self.memory.ctypes.data)
@@ -60,10 +67,13 @@ class Cell:
 
     def write(self, *words: int) -> None:
         """Publish. Thread: the one writer, when that is Python."""
+        if len(words) != self.count:
+            raise ConfigError(f"{len(words)} words were given; this cell holds {self.count}")
         cell_write(self.address, np.array(words, np.int64))
 
     def read(self) -> tuple[int, ...]:
         """The newest words, from one version. Thread: one Python reader (it owns the scratch)."""
         while not cell_read(self.address, self._words, 1000):
-            pass  # the writer is inside for nanoseconds; a thousand misses in a row mean we were preempted
-        return tuple(int(word) for word in self._words)
+            # The writer is inside for nanoseconds; a thousand misses mean that it lost its core there: let it have ours.
+            sleep_ns(50_000)
+        return tuple(self._words.tolist())

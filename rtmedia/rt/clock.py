@@ -1,5 +1,9 @@
 """The monotonic clock and sleep, for compiled loops. Same clock as ``time.monotonic_ns``.
 
+One exception: on Windows before Python 3.13 ``time.monotonic_ns`` counts in steps of 15.6 ms on a clock
+of its own, and the same clock is ``time.perf_counter_ns``. Python code that compares its time with a
+compiled loop's asks `now_ns` too, and is right everywhere.
+
 Written as intrinsics on the C library's own functions because those symbols resolve when a cached
 kernel is loaded again, which an address taken through ctypes would not.
 """
@@ -79,12 +83,15 @@ def _sleep(typingctx, duration):  # type: ignore[no-untyped-def]
 
 @kernel("i8()")
 def now_ns():
-    """Monotonic time in nanoseconds; comparable with ``time.monotonic_ns()``."""
+    """Monotonic time in nanoseconds; see the module for Python's name of the same clock."""
     return _now()
 
 
 @kernel("void(i8)")
 def sleep_ns(duration_ns):
-    """Give the core away for at least about `duration_ns`; returns at once for zero or less."""
+    """Give the core away for at least about `duration_ns`; returns at once for zero or less.
+
+    A signal may end it early. Linux adds its timer slack (50 us unless set), Windows rounds up to its tick.
+    """
     if duration_ns > 0:
         _sleep(duration_ns)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
@@ -20,9 +21,11 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core import config as numba_config
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.errors import NumbaError
 from numba.extending import intrinsic
 
-from rtmedia.rt.cache import kernel_cache_dir
+from rtmedia.rt.cache import discard, kernel_cache_dir
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -33,23 +36,46 @@ CODEC_SIGNATURE = "i8(i8, i8, i8, i8, i8)"
 
 
 @contextmanager
-def _cache_of(function: Callable[..., Any]) -> Iterator[bool]:
-    """Point numba's cache at rtmedia's directory for one decoration, and nobody else's."""
-    path = kernel_cache_dir(function.__code__.co_filename)
-    before = numba_config.CACHE_DIR
-    numba_config.CACHE_DIR = str(path) if path else before
-    try:
-        yield path is not None
-    finally:
-        numba_config.CACHE_DIR = before
+def _cache_of(directory: Path | None) -> Iterator[None]:
+    """Point numba's cache at `directory` for one decoration, and nobody else's.
+
+    The setting is numba's own and process-wide, so the compiler's lock is held: two threads that import
+    two modules at once must not file one module's kernels under the other's hash.
+    """
+    with global_compiler_lock:
+        before = numba_config.CACHE_DIR
+        numba_config.CACHE_DIR = str(directory) if directory else before
+        try:
+            yield
+        finally:
+            numba_config.CACHE_DIR = before
+
+
+def _compile(compiler: Callable[..., Any], signature: Any, function: Callable[..., Any], **options: Any) -> Any:
+    """Compile, or load what was compiled before. A cache that cannot be used costs time, never the start.
+
+    numba lets the disk's troubles through: a file cut short by a power failure, a full disk, a directory
+    that another process removed. All of them end in one uncached compilation, after which the next start
+    finds no broken file.
+    """
+    directory = kernel_cache_dir(function.__code__.co_filename)
+    with _cache_of(directory):
+        try:
+            return compiler(signature, cache=directory is not None, error_model="numpy", **options)(function)
+        except NumbaError:
+            raise  # the kernel's own fault: compiling it again would only say so again
+        except Exception:
+            if directory is None:
+                raise
+            discard(directory)
+            return compiler(signature, cache=False, error_model="numpy", **options)(function)
 
 
 def kernel(signature: str | list[str]) -> Callable[[F], F]:
     """Compile for the audio path: no GIL, cached, NumPy's rules for division by zero."""
 
     def decorate(function: F) -> F:
-        with _cache_of(function) as cached:
-            made: F = numba.njit(signature, nogil=True, cache=cached, error_model="numpy")(function)
+        made: F = _compile(numba.njit, signature, function, nogil=True)
         return made
 
     return decorate
@@ -63,8 +89,7 @@ def callback(signature: Any) -> Callable[[Callable[..., Any]], Any]:
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
-        with _cache_of(function) as cached:
-            return numba.cfunc(signature, nopython=True, cache=cached, error_model="numpy")(function)
+        return _compile(numba.cfunc, signature, function, nopython=True)
 
     return decorate
 
@@ -72,12 +97,12 @@ def callback(signature: Any) -> Callable[[Callable[..., Any]], Any]:
 @intrinsic
 def load_acquire(typingctx, array, index):  # type: ignore[no-untyped-def]
     """``array[index]``; nothing that follows in this thread moves before it. No bounds check."""
-    if not isinstance(array, types.Array):
+    if not _is_atomic(array):
         return None
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
         pointer = _element_pointer(context, builder, signature, args)
-        return builder.load_atomic(pointer, ordering="acquire", align=8)
+        return builder.load_atomic(pointer, ordering="acquire", align=signature.args[0].dtype.bitwidth // 8)
 
     return array.dtype(array, types.intp), codegen
 
@@ -85,31 +110,26 @@ def load_acquire(typingctx, array, index):  # type: ignore[no-untyped-def]
 @intrinsic
 def store_release(typingctx, array, index, value):  # type: ignore[no-untyped-def]
     """``array[index] = value``; nothing that came before in this thread moves after it."""
-    if not isinstance(array, types.Array):
+    if not _is_atomic(array):
         return None
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
         pointer = _element_pointer(context, builder, signature, args)
-        builder.store_atomic(args[2], pointer, ordering="release", align=8)
+        builder.store_atomic(args[2], pointer, ordering="release", align=signature.args[0].dtype.bitwidth // 8)
         return context.get_dummy_value()
 
     return types.void(array, types.intp, array.dtype), codegen
 
 
+def _is_atomic(array):  # type: ignore[no-untyped-def]
+    """Whether the elements are numbers that a processor moves whole: 4 or 8 octets, on their own alignment."""
+    number = isinstance(array, types.Array) and isinstance(array.dtype, types.Integer | types.Float)
+    return number and array.aligned and array.dtype.bitwidth in (32, 64)
+
+
 def _element_pointer(context, builder, signature, args):  # type: ignore[no-untyped-def]
     array = context.make_array(signature.args[0])(context, builder, args[0])
     return cgutils.get_item_pointer(context, builder, signature.args[0], array, [args[1]], wraparound=False)
-
-
-@intrinsic
-def fence(typingctx):  # type: ignore[no-untyped-def]
-    """A full memory fence (sequentially consistent): the sequence lock's reader and writer use it."""
-
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        builder.fence("seq_cst")
-        return context.get_dummy_value()
-
-    return types.void(), codegen
 
 
 @intrinsic

@@ -2,8 +2,9 @@
 
 Every effect's state begins with the same 64 octets, `WISH_FIELDS`: up to 14 settings that the control
 thread may change while audio runs, and a version. The control thread is their only writer; the kernel
-compares the version once per call and takes the new settings over in its own way (a ramp, a block
-boundary), so that nothing clicks.
+calls `wishes_take` once per call and takes new settings over in its own way (a ramp, a block boundary),
+so that nothing clicks. The wishes are a sequence lock as in `rtmedia.rt.cell`: the version is odd while they
+are being written, and a kernel that meets it there keeps what it has until its next call.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ import numpy.typing as npt
 
 from rtmedia.errors import ConfigError
 from rtmedia.ports import Block, Format
-from rtmedia.rt.kernel import call_codec, call_effect, kernel, store_release
-from rtmedia.rt.memory import aligned_zeros
+from rtmedia.rt.kernel import call_codec, call_effect, kernel, load_acquire, store_release
+from rtmedia.rt.memory import aligned_zeros, view_f4, view_i8
 
 MAX_WISHES = 14
 #: The common head of every effect's state; a state's dtype starts with these fields.
 WISH_FIELDS: list[Any] = [("wish_version", "i8"), ("wish", "f4", (MAX_WISHES,))]
+_HEAD = dict(np.dtype(WISH_FIELDS).fields or {})
 
 
 @kernel("void(i8, i8, i8, i8, i8)")
@@ -33,9 +35,40 @@ def run_codec(function, payload, length, out, max_frames, state):
     return call_codec(function, payload, length, out, max_frames, state)
 
 
-@kernel("void(i8[::1], i8)")
-def publish(words, version):
-    store_release(words, 0, version)
+_WISH_OFFSET = 8
+
+
+@kernel("void(i8, f4[::1])")
+def wishes_write(state, values):
+    """Publish new settings in the head of the state at address `state`. Thread: control, alone."""
+    version = view_i8(state, 1)
+    wishes = view_f4(state + _WISH_OFFSET, MAX_WISHES)
+    before = version[0]
+    store_release(version, 0, before + 1)
+    for i in range(min(values.shape[0], MAX_WISHES)):
+        store_release(wishes, i, values[i])
+    store_release(version, 0, before + 2)
+
+
+@kernel("i8(i8, i8, i8, i8)")
+def wishes_take(state, seen, target, count):
+    """Copy the first `count` settings to the float32s at address `target` if they are newer than version `seen`.
+
+    Returns the version that `target` now holds. `seen` comes back when nothing is new, or when the control thread
+    is writing at this moment: the next call will find it. `target` is a scratch, not the settings in use: a copy
+    that was disturbed leaves a mixture there.
+
+    Thread: the one that runs the effect.   Real-time: yes.
+    """
+    version = view_i8(state, 1)
+    before = load_acquire(version, 0)
+    if before == seen or before & 1:
+        return seen
+    wishes = view_f4(state + _WISH_OFFSET, MAX_WISHES)
+    taken = view_f4(target, count)
+    for i in range(min(count, MAX_WISHES)):
+        taken[i] = load_acquire(wishes, i)
+    return before if load_acquire(version, 0) == before else seen
 
 
 class Instance:
@@ -56,9 +89,9 @@ class Instance:
     """
 
     def __init__(self, function: Any, state: npt.NDArray[Any], format: Format, max_frames: int, latency_frames: int = 0) -> None:
-        names = state.dtype.names or ()
-        if names[:2] != ("wish_version", "wish") or state.shape != (1,):
-            raise ConfigError("an effect's state must be one record that begins with rtmedia.rt.plugin.WISH_FIELDS")
+        fields: dict[str, Any] = dict(state.dtype.fields or {})
+        if any(fields.get(name) != where for name, where in _HEAD.items()) or state.shape != (1,) or state.ctypes.data % 8:
+            raise ConfigError("an effect's state must be one record that begins with rtmedia.rt.plugin.WISH_FIELDS, on 8 octets")
         self._function = function
         self.address = int(getattr(function, "address", function))
         self.state = state
@@ -66,7 +99,6 @@ class Instance:
         self.max_frames = max_frames
         self.latency_frames = latency_frames
         self._initial = state.tobytes()
-        self._head = state.view(np.uint8).reshape(-1)[:8].view(np.int64)
 
     @property
     def state_address(self) -> int:
@@ -74,10 +106,11 @@ class Instance:
 
     def process(self, block: Block) -> None:
         """Work on `block` in place, in pieces of at most ``max_frames``."""
-        if block.dtype != np.float32 or block.ndim != 2 or block.shape[1] != self.format.channels or not block.flags.c_contiguous:
+        good = block.dtype == np.float32 and block.ndim == 2 and block.shape[1] == self.format.channels
+        if not (good and block.flags.c_contiguous and block.flags.writeable):
             raise ConfigError(
-                f"block is {block.dtype} {block.shape}; this effect takes C-ordered float32 (frames, {self.format.channels}): "
-                "convert with numpy.ascontiguousarray(block, numpy.float32)"
+                f"block is {block.dtype} {block.shape}; this effect changes C-ordered float32 (frames, {self.format.channels}) in place: "
+                "convert with numpy.array(block, numpy.float32)"
             )
         channels = block.shape[1]
         for start in range(0, block.shape[0], self.max_frames):
@@ -92,8 +125,7 @@ class Instance:
         """Ask for new settings; the kernel takes them up at its next call."""
         if len(values) > MAX_WISHES:
             raise ConfigError(f"{len(values)} settings were given; an effect has at most {MAX_WISHES}")
-        self.state["wish"][0, : len(values)] = values
-        publish(self._head, int(self._head[0]) + 1)
+        wishes_write(self.state_address, np.array(values, np.float32))
 
 
 class DecoderInstance:

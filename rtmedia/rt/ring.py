@@ -8,7 +8,8 @@ programs"); `tests/rt/test_ring_model.py` walks every interleaving of it. Each s
 copy of the other's counter and looks again only when that copy says full or empty, so that in the
 steady state no cache line moves but the data's own.
 
-Compiled code uses the functions, by the address of the control words. Python uses the classes.
+Compiled code uses the functions, by the address of the control words. Python uses the classes. No
+function loops or waits: each ends after a fixed number of its own steps and at most two copies.
 
 =========  ======  =====================================================================
 word       writer  meaning
@@ -68,6 +69,12 @@ def ring_read_total(ring):
     return load_acquire(view_i8(ring, WORDS), READ)
 
 
+@kernel("i8(i8)")
+def ring_refused(ring):
+    """Elements that did not fit; any thread may ask."""
+    return load_acquire(view_i8(ring, WORDS), REFUSED)
+
+
 @kernel("i8(i8, i8, i8)")
 def ring_write(ring, source, count):
     """Copy up to `count` elements from address `source`; returns how many fitted.
@@ -91,7 +98,7 @@ def ring_write(ring, source, count):
             copy_octets(control[STORE], source + first * width, (fitted - first) * width)
         store_release(control, WRITTEN, written + fitted)  # publish after the copy
     if fitted < count:
-        control[REFUSED] += count - max(fitted, 0)
+        store_release(control, REFUSED, control[REFUSED] + count - max(fitted, 0))  # others look at it
     return max(fitted, 0)
 
 
@@ -181,24 +188,52 @@ def ring_release(ring):
 def ring_skip(ring, count):
     """Throw away up to `count` of the oldest elements; returns how many went. Thread: the reader."""
     control = view_i8(ring, WORDS)
-    gone = min(count, load_acquire(control, WRITTEN) - control[READ])
+    read = control[READ]
+    if control[SEEN_WRITTEN] - read < count:
+        control[SEEN_WRITTEN] = load_acquire(control, WRITTEN)
+    gone = min(count, control[SEEN_WRITTEN] - read)
     if gone > 0:
-        store_release(control, READ, control[READ] + gone)
+        store_release(control, READ, read + gone)
     return max(gone, 0)
+
+
+# From Python an array goes to numba as it is: asking it for its address costs several times the whole copy.
+# -1: the block has another number of channels than the ring.
+
+
+@kernel("i8(i8, f4[:, ::1])")
+def _write_block(ring, block):
+    if block.shape[1] * 4 != view_i8(ring, WORDS)[WIDTH]:
+        return -1
+    return ring_write(ring, block.ctypes.data, block.shape[0])
+
+
+@kernel("i8(i8, f4[:, ::1])")
+def _read_block(ring, out):
+    if out.shape[1] * 4 != view_i8(ring, WORDS)[WIDTH]:
+        return -1
+    return ring_read(ring, out.ctypes.data, out.shape[0])
+
+
+@kernel("i8(i8, u1[::1], i8)")
+def _read_octets(ring, target, count):
+    return ring_read(ring, target.ctypes.data, count)
 
 
 class _Ring:
     """Control words and store of one ring; the memory lives as long as this object."""
 
-    def __init__(self, capacity: int, dtype: Any, columns: int = 0) -> None:
+    def __init__(self, capacity: int, dtype: Any, columns: int = 1) -> None:
+        self.dtype = np.dtype(dtype)
         if capacity < 2 or capacity & (capacity - 1):
             raise ConfigError(f"a ring's capacity is {capacity}; it must be a power of two and at least 2")
-        self.dtype = np.dtype(dtype)
+        if self.dtype.hasobject or not self.dtype.itemsize:
+            raise ConfigError(f"a ring's elements are {self.dtype}; they must be plain octets, at least one: no Python objects")
         self.capacity = capacity
-        self.store = aligned_zeros((capacity, columns) if columns else (capacity,), self.dtype)
+        self.store = aligned_zeros((capacity, columns) if columns > 1 else (capacity,), self.dtype)
         self.control: npt.NDArray[np.int64] = aligned_zeros(WORDS, np.int64)
         self.control[CAPACITY] = capacity
-        self.control[WIDTH] = self.dtype.itemsize * max(1, columns)
+        self.control[WIDTH] = self.dtype.itemsize * columns
         self.control[STORE] = self.store.ctypes.data
         self.address = int(self.control.ctypes.data)
 
@@ -219,8 +254,8 @@ class _Ring:
 
     @property
     def refused_total(self) -> int:
-        """Elements that did not fit. Thread: any; exact for the writer."""
-        return int(self.control[REFUSED])
+        """Elements that did not fit. Thread: any."""
+        return int(ring_refused(self.address))
 
 
 class FrameRing(_Ring):
@@ -238,22 +273,47 @@ class FrameRing(_Ring):
     """
 
     def __init__(self, capacity_frames: int, channels: int = 1) -> None:
+        if channels < 1:
+            raise ConfigError(f"channels is {channels}; a ring of frames has at least 1")
         super().__init__(capacity_frames, np.float32, columns=channels)
         self.channels = channels
 
-    def _check(self, block: Block) -> None:
-        if block.dtype != np.float32 or block.ndim != 2 or block.shape[1] != self.channels or not block.flags.c_contiguous:
-            raise ConfigError(f"block is {block.dtype} {block.shape}; this ring takes C-ordered float32 (frames, {self.channels})")
-
     def write(self, block: Block) -> int:
         """Append frames; returns how many fitted. What did not fit is counted in `refused_total`."""
-        self._check(block)
-        return int(ring_write(self.address, block.ctypes.data, block.shape[0]))
+        try:
+            fitted = _write_block(self.address, block)
+        except TypeError:  # not a writable C-ordered float32 array of two dimensions
+            self._check(block)
+            fitted = ring_write(self.address, block.ctypes.data, block.shape[0])
+        if fitted < 0:
+            self._check(block)
+        return int(fitted)
 
     def read(self, out: Block) -> int:
         """Fill the start of `out`; returns how many frames there were."""
-        self._check(out)
-        return int(ring_read(self.address, out.ctypes.data, out.shape[0]))
+        try:
+            taken = _read_block(self.address, out)
+        except TypeError:
+            taken = -1
+        if taken < 0:
+            self._check(out)
+            raise ConfigError("out is read-only; read into a block that may be changed, or a copy")
+        return int(taken)
+
+    def _check(self, block: Block) -> None:
+        """Say what is wrong with `block`, if it is its layout."""
+        if (
+            not isinstance(block, np.ndarray)
+            or block.dtype != np.float32
+            or block.ndim != 2
+            or block.shape[1] != self.channels
+            or not block.flags.c_contiguous
+        ):
+            what = f"{block.dtype} {block.shape}" if isinstance(block, np.ndarray) else type(block).__name__
+            raise ConfigError(
+                f"block is {what}; this ring takes C-ordered float32 (frames, {self.channels}): "
+                "convert with numpy.ascontiguousarray(block, numpy.float32)"
+            )
 
 
 class OctetRing(_Ring):
@@ -271,14 +331,19 @@ class RecordRing(_Ring):
     Thread: one thread writes, one reads.   Real-time: yes (claim, commit, front, release, from compiled code).
     """
 
+    def __init__(self, capacity: int, dtype: Any) -> None:
+        super().__init__(capacity, dtype)
+        self._outgoing: npt.NDArray[Any] = np.zeros(1, self.dtype)  # the writer's own
+        self._outgoing_address = int(self._outgoing.ctypes.data)
+
     def write(self, record: npt.NDArray[Any]) -> bool:
         """Append a copy of a one-record array; False when the ring is full."""
-        if record.dtype != self.dtype or record.size != 1:
+        if (record.dtype is not self.dtype and record.dtype != self.dtype) or record.size != 1:
             raise ConfigError(f"record is {record.dtype} of size {record.size}; this ring takes one {self.dtype}")
-        source = np.ascontiguousarray(record)
-        return bool(ring_write(self.address, source.ctypes.data, 1))
+        self._outgoing[0] = record if record.ndim == 0 else record.flat[0]
+        return bool(ring_write(self.address, self._outgoing_address, 1))
 
     def read(self, limit: int = 1) -> npt.NDArray[Any]:
         """Take up to `limit` records, oldest first."""
         out = np.empty(limit, self.dtype)
-        return out[: ring_read(self.address, out.ctypes.data, limit)]
+        return out[: _read_octets(self.address, out.view(np.uint8), limit)]
