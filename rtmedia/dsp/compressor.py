@@ -174,7 +174,9 @@ def begin_division(state_address):
             distance_db = -_1
         x = _QUARTER * (min(max(distance_db, -_ZONE_DB), _0) + _ZONE_DB)
         x2 = x * x
-        frames = head.release_s * head.rate_hz * (_A0 + _A1 * x + _A2 * x2 + _A3 * (x2 * x) + _A4 * (x2 * x2))
+        # Scaled term by term: the sum's rounding differs from the scaled sum's, and Chromium's is this one.
+        full = head.release_s * head.rate_hz
+        frames = full * _A0 + full * _A1 * x + full * _A2 * x2 + full * _A3 * (x2 * x) + full * _A4 * (x2 * x2)
         rate = to_linear(_SPACING_DB / frames)  # release 0: infinite, and the gain is 1 at once
     else:
         if not math.isfinite(distance_db):
