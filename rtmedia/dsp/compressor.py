@@ -57,7 +57,7 @@ def _release_polynomial() -> tuple[np.float32, ...]:
     sums = []
     for row in matrix:
         total = _F(0)
-        for factor, zone in zip(row, zones):
+        for factor, zone in zip(row, zones, strict=True):
             total = _F(total + _F(factor) * _F(zone))
         sums.append(total)
     return tuple(sums)
@@ -164,10 +164,7 @@ def begin_division(state_address):
     gain = head.gain
     goal = math.asin(head.detector) / _PI_HALF
     releasing = goal > gain
-    if goal == _0:
-        distance_db = -_1 if releasing else _1
-    else:
-        distance_db = to_db(gain / goal)
+    distance_db = (-_1 if releasing else _1) if goal == _0 else to_db(gain / goal)
     if releasing:
         head.greatest_db = -_1
         if not math.isfinite(distance_db):
@@ -215,7 +212,7 @@ def compressor_process(block_address, frames, channels, state_address):
             loudest = _0
             for c in range(channels):
                 value = block[i, c]
-                if not value - value == _0:  # NaN or infinite: one frame of silence, nothing remembered
+                if value - value != _0:  # NaN or infinite: one frame of silence, nothing remembered
                     value = _0
                 delayed[place, c] = value
                 loudest = max(loudest, abs(value))
@@ -226,10 +223,7 @@ def compressor_process(block_address, frames, channels, state_address):
                 wanted = knee(loudest, threshold, k) / loudest
             else:
                 wanted = to_linear(head.knee_out_db + head.slope * (to_db(loudest) - head.knee_end_db)) / loudest
-            if wanted > detector:
-                share = to_linear(max(_2, -to_db(wanted)) / detector_frames) - _1
-            else:
-                share = _1
+            share = to_linear(max(_2, -to_db(wanted)) / detector_frames) - _1 if wanted > detector else _1
             detector = min(_1, detector + (wanted - detector) * share)
             if not math.isfinite(detector):
                 detector = _1

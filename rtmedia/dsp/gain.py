@@ -14,7 +14,6 @@ from rtmedia.rt.memory import view_block, view_i8
 from rtmedia.rt.plugin import WISH_FIELDS, Instance
 from rtmedia.units import frames_of_ms, gain_of_db
 
-
 RAMP_MS = 10.0
 LOW_DB, HIGH_DB = -60.0, 40.0
 

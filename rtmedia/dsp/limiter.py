@@ -91,7 +91,7 @@ def limiter_process(block_address, frames, channels, state_address):
         peak = np.float32(0)
         for c in range(channels):
             value = block[i, c]
-            if not value - value == np.float32(0):  # NaN or infinite
+            if value - value != np.float32(0):  # NaN or infinite
                 value = np.float32(0)
                 cleaned += 1
             delayed[place, c] = value

@@ -85,7 +85,7 @@ def test_a_warm_start_has_no_fade_in():
 
 
 def test_settings_outside_of_their_range_are_refused():
-    with pytest.raises(ConfigError, match="ratio is 0.5"):
+    with pytest.raises(ConfigError, match=r"ratio is 0\.5"):
         Compressor(ratio=0.5)
     with pytest.raises(ConfigError, match="release_s"):
         Compressor(release_s=float("nan"))

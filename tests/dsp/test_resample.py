@@ -20,7 +20,8 @@ def reference(x, in_hz, out_hz):
     prototype = design(up, down)[:, ::-1].T.reshape(-1).astype(float)
     stuffed = np.zeros(len(x) * up)
     stuffed[::up] = x
-    return np.convolve(stuffed, prototype)[: len(stuffed)][::down]
+    size = len(stuffed) + len(prototype)
+    return np.fft.irfft(np.fft.rfft(stuffed, size) * np.fft.rfft(prototype, size), size)[: len(stuffed)][::down]
 
 
 def split(rng, total, largest):
