@@ -1,0 +1,133 @@
+"""The streaming resampler against zero-stuffing, filtering and picking in double precision."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from rtmedia.dsp.resample import design, make_resampler, out_frames_for, resample
+from rtmedia.errors import ConfigError
+
+RATES = (8_000, 16_000, 24_000, 32_000, 44_100, 48_000, 96_000)
+
+
+def reference(x, in_hz, out_hz):
+    """Stuff with zeros, filter, keep every M-th: slow, obvious, double precision."""
+    divisor = np.gcd(in_hz, out_hz)
+    up, down = out_hz // divisor, in_hz // divisor
+    prototype = design(up, down)[:, ::-1].T.reshape(-1).astype(float)
+    stuffed = np.zeros(len(x) * up)
+    stuffed[::up] = x
+    size = len(stuffed) + len(prototype)
+    return np.fft.irfft(np.fft.rfft(stuffed, size) * np.fft.rfft(prototype, size), size)[: len(stuffed)][::down]
+
+
+def split(rng, total, largest):
+    left = total
+    while left:
+        n = int(min(left, rng.integers(1, largest + 1)))
+        yield n
+        left -= n
+
+
+@pytest.mark.parametrize(("in_hz", "out_hz"), [p for p in itertools.product(RATES, RATES) if p[0] != p[1]])
+def test_every_pair_of_rates_equals_the_slow_reference(in_hz, out_hz):
+    x = np.random.default_rng(1).uniform(-1, 1, in_hz // 50).astype(np.float32)
+    got = make_resampler(in_hz, out_hz, 1, 160).process(x[:, None])[:, 0]
+    wanted = reference(x, in_hz, out_hz)
+    assert len(got) == len(wanted)
+    assert np.abs(got - wanted).max() < 3e-6
+
+
+@pytest.mark.parametrize(("in_hz", "out_hz"), [(16_000, 48_000), (48_000, 16_000), (16_000, 44_100), (44_100, 16_000), (8_000, 8_000)])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_any_division_into_blocks_gives_the_same_bits(in_hz, out_hz, channels):
+    rng = np.random.default_rng(2)
+    x = rng.uniform(-1, 1, (3000, channels)).astype(np.float32)
+    whole = make_resampler(in_hz, out_hz, channels, 480).process(x)
+    pieces, start = [], 0
+    streamed = make_resampler(in_hz, out_hz, channels, 480)
+    for n in split(rng, len(x), 700):  # longer than max_in_frames too
+        pieces.append(streamed.process(np.ascontiguousarray(x[start : start + n])))
+        start += n
+    assert np.array_equal(np.concatenate(pieces), whole)
+
+
+def test_the_promised_number_of_frames_is_what_comes_and_never_exceeds_the_most():
+    made = make_resampler(16_000, 44_100, 1, 160)
+    x = np.zeros((160, 1), np.float32)
+    out = np.zeros((made.max_out_frames, 1), np.float32)
+    total = 0
+    for _ in range(100):
+        promised = out_frames_for(made.state_address, 160)
+        assert resample(made.state_address, x.ctypes.data, 160, out.ctypes.data) == promised <= made.max_out_frames
+        total += promised
+    assert total == 44_100
+
+
+def fit_tone(y, f_hz, rate_hz):
+    n = np.arange(len(y))
+    basis = np.c_[np.sin(2 * np.pi * f_hz * n / rate_hz), np.cos(2 * np.pi * f_hz * n / rate_hz)]
+    keep = slice(len(y) // 4, None)
+    weights = np.linalg.lstsq(basis[keep], y[keep], rcond=None)[0]
+    error = y[keep] - basis[keep] @ weights
+    return weights, 10 * np.log10(np.mean((basis[keep] @ weights) ** 2) / np.mean(error**2))
+
+
+@pytest.mark.parametrize(("in_hz", "out_hz"), [(16_000, 48_000), (16_000, 44_100), (8_000, 48_000), (48_000, 16_000), (44_100, 48_000)])
+def test_a_tone_of_1_khz_keeps_100_db_of_distance_and_its_delay_is_the_stated_one(in_hz, out_hz):
+    tone = np.sin(2 * np.pi * 1000 * np.arange(in_hz) / in_hz).astype(np.float32)
+    made = make_resampler(in_hz, out_hz, 1, 480)
+    (sine, cosine), snr_db = fit_tone(made.process(tone[:, None])[:, 0].astype(float), 1000, out_hz)
+    assert snr_db > 100
+    assert abs(20 * np.log10(np.hypot(sine, cosine))) < 0.01
+    lag = -np.arctan2(cosine, sine) / (2 * np.pi * 1000) * out_hz
+    period = out_hz / 1000
+    assert abs((made.delay_frames - lag + period / 2) % period - period / 2) < 1e-3
+
+
+def test_images_lie_90_db_down_and_7_of_8_khz_is_kept():
+    level_db = 20 * np.log10(np.abs(np.fft.rfft(design(3, 1)[:, ::-1].T.reshape(-1) / 3, 1 << 15)) + 1e-12)
+    f_hz = np.arange(len(level_db)) / len(level_db) * 24_000
+    assert level_db[f_hz > 8_600].max() < -90
+    assert level_db[f_hz < 7_000].min() > -0.6
+
+
+def test_from_16_to_48_khz_the_delay_is_at_most_1_5_ms():
+    assert make_resampler(16_000, 48_000, 1, 160).delay_frames / 48 <= 1.5
+
+
+def test_equal_rates_copy_without_delay():
+    x = np.random.default_rng(3).uniform(-1, 1, (100, 2)).astype(np.float32)
+    made = make_resampler(16_000, 16_000, 2, 64)
+    assert made.delay_frames == 0
+    assert np.array_equal(made.process(x), x)
+
+
+def test_what_is_not_finite_counts_as_zero():
+    x = np.random.default_rng(4).uniform(-1, 1, (400, 1)).astype(np.float32)
+    broken, mended = x.copy(), x.copy()
+    broken[[50, 60, 70]] = [[np.nan], [np.inf], [-np.inf]]
+    mended[[50, 60, 70]] = 0
+    assert np.array_equal(make_resampler(16_000, 48_000, 1, 160).process(broken), make_resampler(16_000, 48_000, 1, 160).process(mended))
+
+
+def test_reset_equals_new():
+    x = np.random.default_rng(5).uniform(-1, 1, (333, 1)).astype(np.float32)
+    made = make_resampler(16_000, 44_100, 1, 160)
+    first = made.process(x)
+    made.reset()
+    assert np.array_equal(made.process(x), first)
+
+
+@pytest.mark.parametrize("arguments", [(11_025, 48_000, 1, 160), (16_000, 48_000, 3, 160), (16_000, 48_000, 1, 0)])
+def test_an_impossible_order_is_refused_with_the_limit(arguments):
+    with pytest.raises(ConfigError):
+        make_resampler(*arguments)
+
+
+def test_a_block_of_another_type_is_refused():
+    with pytest.raises(ConfigError, match="ascontiguousarray"):
+        make_resampler(16_000, 48_000, 1, 160).process(np.zeros((10, 1)))
