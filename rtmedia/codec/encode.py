@@ -14,7 +14,8 @@ from rtmedia.ports import Block
 def to_int16(block: Block) -> npt.NDArray[np.int16]:
     """Round to 16 bit, clipped; NaN becomes silence. The decoders divide by the same 32768."""
     scaled = np.nan_to_num(np.asarray(block, np.float32) * np.float32(32768.0), nan=0.0, posinf=32767.0, neginf=-32768.0)
-    return np.clip(np.rint(scaled), -32768, 32767).astype(np.int16)
+    clipped: npt.NDArray[np.float32] = np.clip(np.rint(scaled), -32768, 32767)
+    return clipped.astype(np.int16)
 
 
 def encode_s16(block: Block, byte_order: str) -> bytes:

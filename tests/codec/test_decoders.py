@@ -101,6 +101,6 @@ def test_a_codec_is_a_frozen_description_with_its_own_name(name):
 
 
 def test_an_unknown_codec_is_refused_with_the_names_of_the_known():
-    with pytest.raises(ConfigError, match="'opsu'.*pcm_s16le.*pcma"):
+    with pytest.raises(ConfigError, match=r"'opsu'.*pcm_s16le.*pcma"):
         codec_named("opsu")
     assert set(NAMES) <= set(codec_names())
