@@ -100,6 +100,8 @@ NO_MEDIA_TIME = -(2**63)
 FLAG_NEW_EPOCH = 1  # first packet of a connection: its sequence number and time define the origin
 FLAG_END_OF_STREAM = 2  # no payload: the peer ended the stream; play what is left
 
+EPOCH_SHIFT = 8  # with FLAG_NEW_EPOCH, the bits from here on hold the number of the connection, from 1
+
 
 class TranscriptWriter(Protocol):
     """Takes a transcript from the receive thread to the control thread."""

@@ -45,6 +45,9 @@ PLAY_DTYPE = np.dtype(
     ]
 )
 
+#: Where the words lie in the record: a nested array cannot be passed on, a view of its address can.
+_WORDS_AT = int(PLAY_DTYPE.fields["words"][1])  # type: ignore[index]
+
 
 class Play:
     """The memory of the room: the audio ring's reading end, the position cell, the marks."""
@@ -85,6 +88,7 @@ def play_pull(address, out, frames, time_ns, dac_ns, flags):
     channels = p.channels
     block = view_block(out, frames, channels)
     control = view_i8(p.control, 32)
+    words = view_i8(address + _WORDS_AT, CELL_WORDS)
     got = ring_read(p.ring, out, frames)
     if got > 0:
         p.primed = 1
@@ -99,9 +103,9 @@ def play_pull(address, out, frames, time_ns, dac_ns, flags):
     if got < frames:
         ending = load_acquire(control, QUIET_END) != 0
         if p.primed and not ending and p.gain > 0.0:
-            p.words[UNDERRUNS] += 1
+            words[UNDERRUNS] += 1
         if p.primed and not ending:
-            p.words[UNDERRUN_FRAMES] += frames - got
+            words[UNDERRUN_FRAMES] += frames - got
         fade = min(got, p.fade_frames)
         for i in range(fade):  # what is here goes out softly
             gain = np.float32((fade - i - 1) / fade)
@@ -123,7 +127,6 @@ def play_pull(address, out, frames, time_ns, dac_ns, flags):
             p.last[c] = block[frames - 1, c]
 
     # what the others may know
-    words = p.words
     slot = ring_claim(p.marks)
     if slot != 0:
         mark = carray(pointer_void(slot), 1, MARK_DTYPE)[0]
