@@ -111,7 +111,7 @@ class MediaV1:
 
     Notes
     -----
-    Thread: receive.   Real-time: no (Python), but under 2 µs for a binary frame.
+    Thread: receive.   Real-time: no (Python), but about 2 µs for a binary frame.
     """
 
     def __init__(

@@ -94,7 +94,7 @@ def parse_retry_after(value: str | None, now_epoch_s: float, *, default_s: float
         return cap_s if len(value) > 9 else min(float(value), cap_s)
     try:
         parsed = parsedate_tz(value)
-        if parsed is None:
+        if parsed is None or not (1 <= parsed[2] <= 31 and parsed[3] < 24 and parsed[4] < 60 and parsed[5] < 61):
             return default_s
         # HTTP dates are GMT; a date without a zone must not become local time.
         then_s = mktime_tz((*parsed[:9], parsed[9] or 0))
