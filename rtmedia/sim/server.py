@@ -148,7 +148,8 @@ class MediaServer:
         for line in list(self._lines):
             with contextlib.suppress(asyncio.TimeoutError, ConnectionError):
                 await asyncio.wait_for(line.socket.close(code=1001, message=b"server stops"), 0.2)
-            line.cut()
+            if line.request.transport is not None:
+                line.request.transport.close()  # after what is buffered: a reset would eat the close frame
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
