@@ -135,35 +135,39 @@ def similarity(x, start, lag):
 @kernel("Tuple((i8, f8))(f8[::1], f8[::1], i8, i8, i8, i8)")
 def _best_start(x, power, lag, low, high, stride):
     """The start among ``low, low + stride … high`` whose piece looks most like its successor, and how much; (-1, -1) if none."""
-    best = -1
-    best_cross = 0.0
-    best_energy = 1.0
     if high < low:
         return -1, -1.0
-    cross = dot(x[low:], x[low + lag :], lag)
+    # Views from `low` on, so that every index is a plain count from zero (no test for negative ones).
+    old = x[low:]
+    mid = x[low + lag :]
+    new = x[low + 2 * lag :]
+    power_old = power[low:]
+    power_mid = power[low + lag :]
+    power_new = power[low + 2 * lag :]
+    best = -1
+    best_ratio = 0.0
     silent = 1e-12 * lag
-    start = low
-    while True:
-        middle = power[start + lag]
-        energy_a = middle - power[start]
-        energy_b = power[start + 2 * lag] - middle
+    cross = dot(old, mid, lag)
+    base = 0
+    for _ in range((high - low) // stride + 1):
+        energy_a = power_mid[base] - power_old[base]
+        energy_b = power_new[base] - power_mid[base]
         if energy_a + energy_b <= silent:
-            return start, 1.0
-        energy = energy_a * energy_b
-        # rho > best without a root: both are positive
-        if cross * cross * best_energy > best_cross * best_cross * energy and cross > 0.0:
-            if energy_a <= ENERGY_RATIO * energy_b and energy_b <= ENERGY_RATIO * energy_a:
-                best = start
-                best_cross = cross
-                best_energy = energy
-        if start + stride > high:
+            return low + base, 1.0
+        # rho^2 with the sign of rho: no root
+        ratio = cross * abs(cross) / (energy_a * energy_b)
+        if ratio > best_ratio and energy_a <= ENERGY_RATIO * energy_b and energy_b <= ENERGY_RATIO * energy_a:
+            best = low + base
+            best_ratio = ratio
+        if low + base + stride > high:
             break
-        for i in range(start, start + stride):  # the sum rolls on: the oldest products leave, new ones enter
-            cross += x[i + lag] * (x[i + 2 * lag] - x[i])
-        start += stride
-    if best < 0:
-        return -1, -1.0
-    return best, best_cross / math.sqrt(best_energy)
+        # The sum rolls on: the oldest products leave, new ones enter.
+        change = 0.0
+        for i in range(base, base + stride):
+            change += mid[i] * (new[i] - old[i])
+        cross += change
+        base += stride
+    return best, math.sqrt(best_ratio) if best >= 0 else -1.0
 
 
 @kernel("void(f8[::1], i8, f8[::1])")
@@ -318,7 +322,7 @@ def find_splice(window, history, future, min_lag, max_lag, first, last, directio
         shift = 0 if direction > 0 else lag
         low = max(first // step - shift, 0)
         high = min(last // step - shift, coarse_count - 2 * lag)
-        _, rho_of[lag] = _best_start(coarse, coarse_power, lag, low, high, 1)
+        _, rho_of[lag] = _best_start(coarse, coarse_power, lag, low, high, 2)
 
     # Around each of the highest peaks: every lag, and every step-th start, at full rate.
     best_rho = -1.0
