@@ -23,7 +23,7 @@ from typing import Protocol
 
 from rtmedia.errors import AuthError, SourceError
 from rtmedia.events import Connected, Disconnected, Event, Problem
-from rtmedia.ports import FLAG_END_OF_STREAM, FLAG_NEW_EPOCH, NO_MEDIA_TIME, TranscriptWriter, WireWriter
+from rtmedia.ports import EPOCH_SHIFT, FLAG_END_OF_STREAM, FLAG_NEW_EPOCH, NO_MEDIA_TIME, TranscriptWriter, WireWriter
 from rtmedia.protocol.messages import End, Media, MediaProtocol, TranscriptMessage
 from rtmedia.protocol.oauth import Token
 from rtmedia.protocol.retry import Backoff
@@ -252,7 +252,7 @@ class ReceiveRoom:
         counters.connections += 1
         counters.reconnects = counters.connections - 1
         counters.connected = True
-        self._seq, self._wire_flags = -1, FLAG_NEW_EPOCH
+        self._seq, self._wire_flags = -1, FLAG_NEW_EPOCH | counters.epoch << EPOCH_SHIFT
         self._packets = self._octets = 0
         self._emit(Connected(self._clock_ns(), self._url, self._attempt, counters.epoch))
 
