@@ -1,0 +1,70 @@
+"""rtmedia: a live media stream, heard cleanly, with no interpreter between the socket and the speaker.
+
+Importing this package imports neither numba nor PyAudio; each public name is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rtmedia.config import Config, Credentials, Jitter
+    from rtmedia.dsp.compressor import Compressor
+    from rtmedia.dsp.gain import Gain
+    from rtmedia.dsp.gate import SpectralGate
+    from rtmedia.dsp.limiter import Limiter
+    from rtmedia.engine import Engine
+    from rtmedia.errors import (
+        AuthError,
+        ConfigError,
+        RoomError,
+        RtmediaError,
+        SinkError,
+        SourceError,
+        StateError,
+        WireError,
+    )
+    from rtmedia.processing import process
+    from rtmedia.simulation import SimulationReport, simulate
+    from rtmedia.stats import Stats
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Config": "config",
+    "Credentials": "config",
+    "Jitter": "config",
+    "Engine": "engine",
+    "simulate": "simulation",
+    "process": "processing",
+    "SimulationReport": "simulation",
+    "Stats": "stats",
+    "SpectralGate": "dsp.gate",
+    "Compressor": "dsp.compressor",
+    "Gain": "dsp.gain",
+    "Limiter": "dsp.limiter",
+    "RtmediaError": "errors",
+    "ConfigError": "errors",
+    "StateError": "errors",
+    "SourceError": "errors",
+    "AuthError": "errors",
+    "WireError": "errors",
+    "SinkError": "errors",
+    "RoomError": "errors",
+}
+
+__all__ = ["__version__", *_HOMES]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'rtmedia' has no attribute {name!r}")
+    value = getattr(import_module(f"rtmedia.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

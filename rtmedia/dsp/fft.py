@@ -30,102 +30,83 @@ PLAN = header_dtype(
 )
 
 
-@kernel("void(i8, i8, i8, i8, i8, i8)")
-def radix_2(x_address, y_address, twiddles, half, n, s):
-    xr, xi = view_f4(x_address, half), view_f4(x_address + half * 4, half)
-    yr, yi = view_f4(y_address, half), view_f4(y_address + half * 4, half)
-    w = view_f4(twiddles, n)
-    m = n // 2
-    for p in range(m):
-        cr, ci = w[2 * p], w[2 * p + 1]
-        i, o = s * p, s * 2 * p
-        for q in range(s):
-            ar, ai = xr[i + q], xi[i + q]
-            br, bi = xr[i + s * m + q], xi[i + s * m + q]
-            yr[o + q] = ar + br
-            yi[o + q] = ai + bi
-            dr, di = ar - br, ai - bi
-            yr[o + s + q] = dr * cr - di * ci
-            yi[o + s + q] = dr * ci + di * cr
-
-
-@kernel("void(i8, i8, i8, i8, i8, i8)")
-def radix_3(x_address, y_address, twiddles, half, n, s):
-    xr, xi = view_f4(x_address, half), view_f4(x_address + half * 4, half)
-    yr, yi = view_f4(y_address, half), view_f4(y_address + half * 4, half)
-    m = n // 3
-    w = view_f4(twiddles, 4 * m)
-    for p in range(m):
-        c1r, c1i, c2r, c2i = w[4 * p], w[4 * p + 1], w[4 * p + 2], w[4 * p + 3]
-        i, o = s * p, s * 3 * p
-        for q in range(s):
-            ar, ai = xr[i + q], xi[i + q]
-            br, bi = xr[i + s * m + q], xi[i + s * m + q]
-            cr, ci = xr[i + 2 * s * m + q], xi[i + 2 * s * m + q]
-            tr, ti = br + cr, bi + ci
-            ur, ui = ar - _HALF * tr, ai - _HALF * ti
-            vr, vi = _ROOT_3_4 * (bi - ci), -_ROOT_3_4 * (br - cr)
-            yr[o + q] = ar + tr
-            yi[o + q] = ai + ti
-            dr, di = ur + vr, ui + vi
-            yr[o + s + q] = dr * c1r - di * c1i
-            yi[o + s + q] = dr * c1i + di * c1r
-            er, ei = ur - vr, ui - vi
-            yr[o + 2 * s + q] = er * c2r - ei * c2i
-            yi[o + 2 * s + q] = er * c2i + ei * c2r
-
-
-@kernel("void(i8, i8, i8, i8, i8, i8)")
-def radix_4(x_address, y_address, twiddles, half, n, s):
-    xr, xi = view_f4(x_address, half), view_f4(x_address + half * 4, half)
-    yr, yi = view_f4(y_address, half), view_f4(y_address + half * 4, half)
-    m = n // 4
-    w = view_f4(twiddles, 6 * m)
-    for p in range(m):
-        c1r, c1i, c2r, c2i, c3r, c3i = w[6 * p], w[6 * p + 1], w[6 * p + 2], w[6 * p + 3], w[6 * p + 4], w[6 * p + 5]
-        i, o = s * p, s * 4 * p
-        for q in range(s):
-            ar, ai = xr[i + q], xi[i + q]
-            br, bi = xr[i + s * m + q], xi[i + s * m + q]
-            cr, ci = xr[i + 2 * s * m + q], xi[i + 2 * s * m + q]
-            dr, di = xr[i + 3 * s * m + q], xi[i + 3 * s * m + q]
-            er, ei, fr, fi = ar + cr, ai + ci, ar - cr, ai - ci
-            gr, gi, hr, hi = br + dr, bi + di, br - dr, bi - di
-            yr[o + q] = er + gr
-            yi[o + q] = ei + gi
-            tr, ti = fr + hi, fi - hr
-            yr[o + s + q] = tr * c1r - ti * c1i
-            yi[o + s + q] = tr * c1i + ti * c1r
-            tr, ti = er - gr, ei - gi
-            yr[o + 2 * s + q] = tr * c2r - ti * c2i
-            yi[o + 2 * s + q] = tr * c2i + ti * c2r
-            tr, ti = fr - hi, fi + hr
-            yr[o + 3 * s + q] = tr * c3r - ti * c3i
-            yi[o + 3 * s + q] = tr * c3i + ti * c3r
-
-
 @kernel("i8(i8)")
 def transform(plan):
-    """Complex transform of the first half of the scratch memory; returns the address of the result, re then im."""
+    """Complex transform of the first half of the scratch memory; returns the address of the result, re then im.
+
+    Before a pass, ``n`` is the length of the transforms that remain and ``s`` how many of them lie interleaved.
+    The passes are written out in one function: compiled apart, each would be compiled again into every caller.
+    """
     head = carray(pointer_void(plan), 1, PLAN)[0]
     half = head.length // 2
-    x = plan + head.at_scratch
-    y = x + 2 * half * 4
+    x_address = plan + head.at_scratch
+    y_address = x_address + 2 * half * 4
     twiddles = plan + head.at_twiddles
     n, s = half, 1
     for i in range(head.passes):
         radix = head.radix[i]
+        m = n // radix
+        w = view_f4(twiddles, 2 * (radix - 1) * m)
+        xr, xi = view_f4(x_address, half), view_f4(x_address + half * 4, half)
+        yr, yi = view_f4(y_address, half), view_f4(y_address + half * 4, half)
         if radix == 4:
-            radix_4(x, y, twiddles, half, n, s)
+            for p in range(m):
+                c1r, c1i, c2r, c2i, c3r, c3i = w[6 * p], w[6 * p + 1], w[6 * p + 2], w[6 * p + 3], w[6 * p + 4], w[6 * p + 5]
+                f, t = s * p, s * 4 * p
+                for q in range(s):
+                    ar, ai = xr[f + q], xi[f + q]
+                    br, bi = xr[f + s * m + q], xi[f + s * m + q]
+                    cr, ci = xr[f + 2 * s * m + q], xi[f + 2 * s * m + q]
+                    dr, di = xr[f + 3 * s * m + q], xi[f + 3 * s * m + q]
+                    er, ei, gr, gi = ar + cr, ai + ci, ar - cr, ai - ci
+                    hr, hi, kr, ki = br + dr, bi + di, br - dr, bi - di
+                    yr[t + q] = er + hr
+                    yi[t + q] = ei + hi
+                    ur, ui = gr + ki, gi - kr
+                    yr[t + s + q] = ur * c1r - ui * c1i
+                    yi[t + s + q] = ur * c1i + ui * c1r
+                    ur, ui = er - hr, ei - hi
+                    yr[t + 2 * s + q] = ur * c2r - ui * c2i
+                    yi[t + 2 * s + q] = ur * c2i + ui * c2r
+                    ur, ui = gr - ki, gi + kr
+                    yr[t + 3 * s + q] = ur * c3r - ui * c3i
+                    yi[t + 3 * s + q] = ur * c3i + ui * c3r
         elif radix == 3:
-            radix_3(x, y, twiddles, half, n, s)
+            for p in range(m):
+                c1r, c1i, c2r, c2i = w[4 * p], w[4 * p + 1], w[4 * p + 2], w[4 * p + 3]
+                f, t = s * p, s * 3 * p
+                for q in range(s):
+                    ar, ai = xr[f + q], xi[f + q]
+                    br, bi = xr[f + s * m + q], xi[f + s * m + q]
+                    cr, ci = xr[f + 2 * s * m + q], xi[f + 2 * s * m + q]
+                    hr, hi = br + cr, bi + ci
+                    ur, ui = ar - _HALF * hr, ai - _HALF * hi
+                    vr, vi = _ROOT_3_4 * (bi - ci), _ROOT_3_4 * (cr - br)
+                    yr[t + q] = ar + hr
+                    yi[t + q] = ai + hi
+                    gr, gi = ur + vr, ui + vi
+                    yr[t + s + q] = gr * c1r - gi * c1i
+                    yi[t + s + q] = gr * c1i + gi * c1r
+                    gr, gi = ur - vr, ui - vi
+                    yr[t + 2 * s + q] = gr * c2r - gi * c2i
+                    yi[t + 2 * s + q] = gr * c2i + gi * c2r
         else:
-            radix_2(x, y, twiddles, half, n, s)
-        n //= radix
+            for p in range(m):
+                c1r, c1i = w[2 * p], w[2 * p + 1]
+                f, t = s * p, s * 2 * p
+                for q in range(s):
+                    ar, ai = xr[f + q], xi[f + q]
+                    br, bi = xr[f + s * m + q], xi[f + s * m + q]
+                    yr[t + q] = ar + br
+                    yi[t + q] = ai + bi
+                    ur, ui = ar - br, ai - bi
+                    yr[t + s + q] = ur * c1r - ui * c1i
+                    yi[t + s + q] = ur * c1i + ui * c1r
+        n = m
         s *= radix
-        twiddles += n * (radix - 1) * 8
-        x, y = y, x
-    return x
+        twiddles += m * (radix - 1) * 8
+        x_address, y_address = y_address, x_address
+    return x_address
 
 
 @kernel("void(i8, i8, i8, i8)")

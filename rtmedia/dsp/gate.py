@@ -36,8 +36,8 @@ LOW_DB, HIGH_DB = 0.0, 30.0
 HIGH_PASS_HZ = 80.0
 
 _FULL_SCALE = 32768.0
-#: 60 dB over full scale: more cannot be sound, and its power would leave float32.
-_MOST = 1000.0
+#: 24 dB over full scale: more cannot be sound, and would be remembered for long.
+_MOST = 16.0
 _STEP_DB = np.float32(2.0)  # of the depth, per hop
 
 HEADER = header_dtype(

@@ -207,17 +207,19 @@ def next_entry(address, position):
 
 @kernel("void(i8)")
 def buffer_retire(address):
-    """Drop the table's entries that lie wholly before m (their audio stays until it is overwritten)."""
+    """Drop the table's entries that lie wholly before m (their audio stays until it is overwritten), and note what is at m."""
     b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
     entries = carray(pointer_void(b.entries), b.entries_capacity, ENTRY_DTYPE)
-    while b.entries_count > 0:
-        entry = entries[b.first_entry]
-        if entry.position <= b.m:
-            b.heard_epoch = entry.epoch
-            b.heard_media_pos = entry.media_pos + min(b.m - entry.position, entry.frames)
-        if entry.position + entry.frames > b.m - int(20 * b.frames_per_ms):  # an inserted period may step back
+    mask = b.entries_capacity - 1
+    for i in range(b.entries_count):
+        entry = entries[(b.first_entry + i) & mask]
+        if entry.position > b.m:
             break
-        b.first_entry = (b.first_entry + 1) & (b.entries_capacity - 1)
+        b.heard_epoch = entry.epoch
+        b.heard_media_pos = entry.media_pos + b.m - entry.position
+    kept = b.m - int(20 * b.frames_per_ms)  # an inserted period may step back
+    while b.entries_count > 0 and entries[b.first_entry].position + entries[b.first_entry].frames <= kept:
+        b.first_entry = (b.first_entry + 1) & mask
         b.entries_count -= 1
 
 

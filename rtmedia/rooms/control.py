@@ -41,6 +41,7 @@ class Control:
         self._concealed_run = 0
         self._rate_hz = line.rate_hz
         self._holding = False
+        self.keep_ticks: list[Any] | None = None  # a simulation collects them all here
 
     def hold(self, holding: bool) -> None:
         """Captions wait without limit while playback is held on purpose."""
@@ -52,6 +53,8 @@ class Control:
         ticks = self.line.render.ticks.read(4096)
         if len(ticks):
             self.ledger.add_blocks(ticks)
+            if self.keep_ticks is not None:
+                self.keep_ticks.append(ticks)
             self.last_tick = ticks[-1]
             self._meter(ticks)
             self._stalls(ticks, events)

@@ -1,0 +1,572 @@
+"""The live driver: gives each room of a line a thread, and looks after their life.
+
+How to think about it. Five threads, named after what they do::
+
+    rtm-receive   Python     socket → wire ring            ends at stop, end of stream or final failure
+    rtm-decode    compiled   wire ring → packet ring       enters its loop once, leaves at stop
+    rtm-render    compiled   packet ring → audio ring      likewise
+    (device)      compiled   audio ring → speaker          the sink's
+    rtm-control   Python     telemetry → captions, metrics, watchdog
+
+The engine's states are one table (`TRANSITIONS`). Whoever moves it to ``stopping`` takes it apart; everybody
+else only asks. The first failure wins, and travels to the owner through `wait`, `events` and `start`.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rtmedia.config import Config
+from rtmedia.errors import ConfigError, RoomError, RtmediaError, StateError
+from rtmedia.events import Connected, Event, Problem, StateChanged
+from rtmedia.ports import FLAG_END_OF_STREAM, NO_MEDIA_TIME, Effect
+from rtmedia.stats import Stats
+from rtmedia.units import NS_PER_S, without_query
+
+if TYPE_CHECKING:
+    from rtmedia.rooms.control import Control
+    from rtmedia.rooms.line import Line
+    from rtmedia.rooms.loops import Table
+    from rtmedia.rooms.receive import ReceiveRoom
+    from rtmedia.sim.loopback import LoopbackServer
+
+log = logging.getLogger("rtmedia")
+metrics_log = logging.getLogger("rtmedia.metrics")
+
+#: state → what it may become.
+TRANSITIONS: dict[str, tuple[str, ...]] = {
+    "idle": ("starting", "closed"),
+    "starting": ("running", "stopping", "failed"),
+    "running": ("paused", "stopping", "failed"),
+    "paused": ("running", "stopping", "failed"),
+    "stopping": ("closed", "failed"),
+    "failed": (),
+    "closed": (),
+}
+
+STOP_DEADLINE_S = 1.8  # for everything; what has not left by then is reported and left behind
+DRAIN_LIMIT_S = 0.8  # of it, for sound that is already here
+POLL_S = 0.02
+STUCK_S = 1.0  # a compiled loop or device that does not come round for this long is reported
+EVENTS_KEPT = 10_000
+
+
+class Engine:
+    """Plays one live stream. Constructing it opens nothing and starts nothing.
+
+    Parameters
+    ----------
+    config : Config
+
+    Notes
+    -----
+    Thread: every method may be called from any thread; none is called from the audio path.   Real-time: no.
+
+    Examples
+    --------
+    >>> with Engine(Config(sink="null")) as engine:     # doctest: +SKIP
+    ...     for event in engine.events(timeout_s=30):
+    ...         print(event)
+    """
+
+    def __init__(self, config: Config | None = None) -> None:
+        self.config = config if config is not None else Config()
+        self._state = "idle"
+        self._lock = threading.Condition(threading.RLock())
+        self._stopping = threading.Event()
+        self._wake = threading.Event()
+        self._events: deque[Event] = deque(maxlen=EVENTS_KEPT)
+        self._failure: BaseException | None = None
+        self._started_ns = 0
+        self._ended_ns = 0
+        self._drain = True
+        self._connected_once = False
+        self._line: Line | None = None
+        self._control: Control | None = None
+        self._receive: ReceiveRoom | None = None
+        self._receive_done = threading.Event()
+        self._tokens: Any = None
+        self._sink: Any = None
+        self._server: LoopbackServer | None = None
+        self._tables: dict[str, Table] = {}
+        self._threads: list[threading.Thread] = []
+        self._control_lock = threading.Lock()  # captions come from one thread and leave on another
+        self._fraction_lost = 0.0
+        self._final: Stats | None = None
+        self._left_behind: list[str] = []
+        self._source_shown = without_query(self.config.source)
+
+    # --- life ------------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> str:
+        """One of `TRANSITIONS`."""
+        return self._state
+
+    def __enter__(self) -> Engine:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is None:
+            self.stop()
+        else:
+            self.abort()
+
+    def start(self) -> None:
+        """Open the sink, start the threads, connect.
+
+        Returns when the stream is subscribed, or, while attempts go on, after the time of one handshake.
+
+        Raises
+        ------
+        ConfigError, SinkError
+            Before any thread exists.
+        SourceError
+            The source refused us and no attempt is left.
+        StateError
+            Started before; an engine lives once.
+        """
+        self._move("starting", "start")
+        self._started_ns = time.monotonic_ns()
+        try:
+            self._build()
+            self._start_threads()
+            self._move("running", "start")
+        except BaseException as exc:
+            self._fail(exc)
+            self._take_apart()
+            raise
+        deadline = time.monotonic() + self.config.handshake_timeout_s + 1.0
+        with self._lock:
+            while not (self._connected_once or self._receive_done.is_set() or self._failure) and time.monotonic() < deadline:
+                self._lock.wait(0.1)
+        if self._failure is not None:
+            self.wait(STOP_DEADLINE_S)
+
+    def pause(self) -> None:
+        """Fade out. With ``on_pause="live"`` the stream goes on unheard; with ``"hold"`` playback waits. Twice is once."""
+        if self._state == "paused":
+            return
+        self._move("paused", "pause")
+        assert self._line is not None and self._control is not None
+        self._line.pause(True)
+        self._control.hold(self.config.on_pause == "hold")
+
+    def resume(self) -> None:
+        """Fade in again. Twice is once."""
+        if self._state == "running":
+            return
+        self._move("running", "resume")
+        assert self._line is not None and self._control is not None
+        self._line.pause(False)
+        self._control.hold(False)
+
+    def stop(self) -> None:
+        """Play what is here, then end; within two seconds, whatever hangs. Any number of times."""
+        self._ask_to_stop(drain=True)
+
+    def abort(self) -> None:
+        """End now. Any number of times."""
+        self._ask_to_stop(drain=False)
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait for the end; True when it has come.
+
+        Raises
+        ------
+        RtmediaError
+            What ended the engine, if it was a failure.
+        """
+        with self._lock:
+            done = self._lock.wait_for(lambda: self._state in ("closed", "failed") and self._final is not None, timeout_s)
+        if self._failure is not None and done:
+            raise self._failure
+        return done
+
+    def events(self, timeout_s: float | None = None) -> Iterator[Event]:
+        """Events in order, until the engine has ended, or for `timeout_s`.
+
+        Notes
+        -----
+        Each event is delivered once, to one caller. The newest 10 000 are kept for a reader that comes late.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            with self._lock:
+                while not self._events:
+                    if self._state in ("closed", "failed") and self._final is not None:
+                        return
+                    left = None if deadline is None else deadline - time.monotonic()
+                    if left is not None and left <= 0:
+                        return
+                    self._lock.wait(min(left, 1.0) if left is not None else 1.0)
+                event = self._events.popleft()
+            yield event
+
+    def update(self, *, gain_db: float | None = None, ceiling_db: float | None = None, effects: tuple[Effect, ...] | None = None) -> None:
+        """Change settings while playing; taken up between two blocks, without a click.
+
+        Raises
+        ------
+        ConfigError
+            A value is out of range, or `effects` are others than those the engine was built with.
+        StateError
+            The engine is not running.
+        """
+        with self._lock:
+            if self._state not in ("running", "paused") or self._line is None:
+                raise StateError(f"update was called while {self._state}; an engine can be updated while running or paused")
+            self._line.update(gain_db=gain_db, ceiling_db=ceiling_db, effects=effects)
+
+    def stats(self) -> Stats:
+        """A frozen snapshot; totals only grow. After the end, the last one."""
+        return self._final if self._final is not None else self._snapshot()
+
+    # --- building --------------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        """All memory, the sink, the loopback server. No thread yet."""
+        from rtmedia.codec import codec_named
+        from rtmedia.io.sinks import make_sink
+        from rtmedia.rooms.control import Control
+        from rtmedia.rooms.line import Line
+
+        config = self.config
+        codec = codec_named(config.codec)
+        sink = make_sink(config.sink, config.device)
+        device_rate_hz = sink.open(config.channels, config.device_rate_hz, config.rate_hz)
+        self._sink = sink
+        jitter = config.jitter
+        self._line = line = Line(
+            rate_hz=config.rate_hz,
+            channels=config.channels,
+            device_rate_hz=device_rate_hz,
+            codec=codec,
+            effects=config.effects if config.effects is not None else default_effects(),
+            transport="tcp" if jitter.transport == "auto" else jitter.transport,
+            profile=jitter.profile,
+            price_ms=jitter.price_ms,
+            min_ms=jitter.min_delay_ms,
+            max_ms=jitter.limit_ms,
+            start_ms=jitter.start_delay_ms,
+            gain_db=config.gain_db,
+            ceiling_db=config.ceiling_db,
+            lead_ms=config.lead_ms,
+            hold_on_pause=config.on_pause == "hold",
+            hold_limit_ms=config.hold_limit_s * 1000.0,
+        )
+        self._control = Control(line)
+        self._receive = self._build_receive(line)
+
+    def _build_receive(self, line: Line) -> ReceiveRoom:
+        from rtmedia.io.oauth import TokenProvider
+        from rtmedia.io.websocket import WebSocketConnection
+        from rtmedia.protocol.media_v1 import MediaV1
+        from rtmedia.protocol.retry import Backoff
+        from rtmedia.rooms.receive import ReceiveRoom
+
+        config = self.config
+        if config.protocol != "media_v1":
+            raise ConfigError(f"protocol is {config.protocol!r}; the known protocol is 'media_v1'")
+        url = config.source
+        credentials = config.credentials
+        scopes: tuple[str, ...] = credentials.scopes if credentials else ()
+        client: tuple[str, str, str] | None = None
+        authentication: Any = "body"
+        if credentials is not None:
+            client = (credentials.url, credentials.client_id, credentials.client_secret)
+            authentication = credentials.authentication
+        if config.source.startswith("loopback:"):
+            from rtmedia.sim.loopback import LoopbackServer
+
+            self._server = server = LoopbackServer(config.source).start()
+            url = server.media_url
+            client = (server.token_url, server.client_id, server.client_secret)
+        uniform = random.Random().uniform
+        if client is not None:
+            self._tokens = TokenProvider(
+                client[0], client[1], client[2], stop=self._stopping, uniform=uniform, authentication=authentication, scopes=scopes
+            )
+        frame_octets = {"pcm_s16le": 2, "pcm_s16be": 2, "pcm_f32le": 4}.get(config.codec, 1) * config.channels
+
+        def connection() -> WebSocketConnection:
+            return WebSocketConnection(
+                url,
+                token_in=config.token_in,
+                handshake_timeout_s=config.handshake_timeout_s,
+                ping_interval_s=config.ping_interval_s,
+                pong_timeout_s=config.pong_timeout_s,
+                scopes=scopes,
+            )
+
+        return ReceiveRoom(
+            make_connection=connection,
+            protocol=MediaV1(config.header, config.conversation_id, config.rate_hz, frame_octets=frame_octets),
+            write_wire=line.decode.write,
+            write_transcript=self._take_transcript,
+            emit=self._emit,
+            backoff=Backoff(config.reconnect, uniform),
+            tokens=self._tokens,
+            url=without_query(url),
+            octets_per_s=config.rate_hz * frame_octets,
+            idle_timeout_s=config.idle_timeout_s,
+            stopping=self._stopping,
+        )
+
+    def _start_threads(self) -> None:
+        from rtmedia.rooms.loops import Table, decode_loop, render_loop
+
+        assert self._line is not None and self._sink is not None
+        for name, loop, room in (
+            ("decode", decode_loop, self._line.decode),
+            ("render", render_loop, self._line.render),
+        ):
+            table = Table()
+            table.put(0, room.address)
+            self._tables[name] = table
+            self._spawn(name, loop, table.rooms, table.control)
+        self._sink.start(self._line.play)
+        self._spawn("control", self._run_control)
+        self._spawn("receive", self._run_receive)
+        log.info(
+            "playing %s at %d Hz on %s at %d Hz through %s",
+            self._source_shown,
+            self._line.rate_hz,
+            self._sink.device,
+            self._line.device_rate_hz,
+            self._sink.play_path,
+        )
+
+    def _spawn(self, name: str, body: Any, *arguments: Any) -> None:
+        def run() -> None:
+            try:
+                body(*arguments)
+            except BaseException as exc:  # the first failure wins; everybody is asked to leave
+                self._fail(exc if isinstance(exc, RtmediaError) else _room_error(name, exc))
+            finally:
+                if name == "receive":
+                    self._receive_done.set()
+
+        thread = threading.Thread(target=run, name=f"rtm-{name}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    # --- threads ---------------------------------------------------------------------------------------------
+
+    def _run_receive(self) -> None:
+        assert self._receive is not None
+        self._receive.run()
+
+    def _run_control(self) -> None:
+        """Until the engine stops: captions when they are due, metrics, and a look at the others."""
+        from rtmedia.rooms.metrics import QualityLine
+
+        assert self._control is not None and self._line is not None
+        control = self._control
+        quality = QualityLine()
+        interval_ns = int(self.config.metrics_interval_s * NS_PER_S)
+        began_ns = last_ns = time.monotonic_ns()
+        complained: dict[str, int] = {}
+        while not self._stopping.is_set():
+            now_ns = time.monotonic_ns()
+            with self._control_lock:
+                events, due_ns = control.poll(now_ns)
+            for event in events:
+                self._emit(event)
+            if control.ended:
+                self._finish()
+                return
+            if interval_ns and now_ns - last_ns >= interval_ns:
+                metrics_log.info("%s", quality.line(self._snapshot().as_dict(), (now_ns - last_ns) / NS_PER_S))
+                self._fraction_lost = quality.fraction_lost
+                last_ns = now_ns
+            self._watch(now_ns, began_ns, complained)
+            wait_s = POLL_S if due_ns is None else min(POLL_S, max(0.0005, (due_ns - now_ns) / NS_PER_S))
+            self._wake.wait(wait_s)
+            self._wake.clear()
+
+    def _watch(self, now_ns: int, began_ns: int, complained: dict[str, int]) -> None:
+        """Report threads and devices that do not come round, once every ten seconds each."""
+        assert self._line is not None
+        alive = {name: table.alive_ns for name, table in self._tables.items()}
+        alive["play"] = self._line.play.alive_ns
+        for name, alive_ns in alive.items():
+            late_s = (now_ns - max(alive_ns, began_ns)) / NS_PER_S
+            if late_s > STUCK_S and now_ns - complained.get(name, -(1 << 62)) > 10 * NS_PER_S:
+                complained[name] = now_ns
+                where = f"the sound device {self._sink.device!r}" if name == "play" else f"the {name} thread"
+                self._emit(Problem(now_ns, f"{name}_stuck", f"{where} has not come round for {late_s:.1f} s"))
+
+    def _finish(self) -> None:
+        """The stream has ended and is played out: end the engine from the control thread."""
+        threading.Thread(target=self._ask_to_stop, kwargs={"drain": False}, name="rtm-end", daemon=True).start()
+
+    def _take_transcript(self, **transcript: Any) -> None:
+        assert self._control is not None
+        with self._control_lock:
+            self._control.captions.add(**transcript)
+        self._wake.set()
+
+    # --- ending ----------------------------------------------------------------------------------------------
+
+    def _ask_to_stop(self, *, drain: bool) -> None:
+        with self._lock:
+            if self._state == "idle":
+                self._set_state("closed")
+                self._final = self._snapshot()
+                self._lock.notify_all()
+                return
+            mine = self._state in ("starting", "running", "paused")
+            if mine:
+                drain = drain and self._state == "running"
+                self._set_state("stopping")
+        if mine:
+            self._take_apart(drain=drain)
+        elif threading.current_thread() not in self._threads:
+            with self._lock:
+                self._lock.wait_for(lambda: self._final is not None, STOP_DEADLINE_S)
+
+    def _fail(self, exc: BaseException) -> None:
+        """Note the first failure and have the engine taken apart by a thread that is none of its rooms'."""
+        with self._lock:
+            if self._failure is None:
+                self._failure = exc
+            if self._state not in ("starting", "running", "paused"):
+                return
+            starting = self._state == "starting"
+            self._set_state("failed")
+            self._lock.notify_all()
+        log.error("the engine failed: %s", exc)
+        if not starting:
+            threading.Thread(target=self._take_apart, name="rtm-end", daemon=True).start()
+
+    def _take_apart(self, drain: bool = False) -> None:
+        """Stop every thread against one deadline; what does not leave is named and left behind."""
+        deadline = time.monotonic() + STOP_DEADLINE_S
+        self._stopping.set()
+        self._wake.set()
+        if self._receive is not None:
+            self._receive.stop()
+        if self._line is not None:
+            self._line.play.expect_silence()
+            if drain and self._control is not None:
+                self._play_the_rest(min(deadline, time.monotonic() + DRAIN_LIMIT_S))
+            self._line.pause(True)  # the last block fades
+            if self._state != "failed":
+                time.sleep(0.03)
+        left_behind = []
+        if self._sink is not None and not self._sink.stop(max(0.05, deadline - time.monotonic())):
+            left_behind.append(f"sink {self._sink.device}")
+        for table in self._tables.values():
+            table.stop()
+        if self._server is not None:
+            self._server.close(max(0.05, deadline - time.monotonic()))
+        if self._tokens is not None:
+            self._tokens.close()
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(max(0.01, deadline - time.monotonic()))
+                if thread.is_alive():
+                    left_behind.append(thread.name)
+        if left_behind:
+            log.warning("still busy after %.1f s and left behind: %s", STOP_DEADLINE_S, ", ".join(left_behind))
+        with self._lock:
+            self._left_behind = left_behind
+            self._poll_once()
+            self._ended_ns = time.monotonic_ns()
+            if self._state == "stopping":
+                self._set_state("closed")
+            self._final = self._snapshot()
+            self._lock.notify_all()
+
+    def _play_the_rest(self, deadline: float) -> None:
+        """Let what has arrived be heard: the receive thread is gone, so this thread may end the stream."""
+        assert self._line is not None and self._control is not None
+        self._receive_done.wait(max(0.0, deadline - time.monotonic()))
+        if not self._receive_done.is_set():
+            return
+        self._line.decode.write(time.monotonic_ns(), 0, NO_MEDIA_TIME, FLAG_END_OF_STREAM, b"")
+        while time.monotonic() < deadline and not self._control.ended:
+            self._poll_once()
+            time.sleep(0.005)
+
+    def _poll_once(self) -> None:
+        """What the control thread would do, once it has gone."""
+        if self._control is not None and self._control_lock.acquire(timeout=0.1):
+            try:
+                events = self._control.poll(time.monotonic_ns())[0]
+            finally:
+                self._control_lock.release()
+            for event in events:
+                self._emit(event)
+
+    # --- small things ----------------------------------------------------------------------------------------
+
+    def _move(self, after: str, call: str) -> None:
+        with self._lock:
+            if after not in TRANSITIONS[self._state] or self._stopping.is_set():
+                if self._failure is not None:
+                    raise self._failure
+                raise StateError(f"{call} was called while {self._state}; from there an engine can only become {TRANSITIONS[self._state]}")
+            self._set_state(after)
+
+    def _set_state(self, after: str) -> None:
+        before, self._state = self._state, after
+        self._append(StateChanged(time.monotonic_ns(), before, after))
+
+    def _emit(self, event: Event) -> None:
+        with self._lock:
+            if isinstance(event, Connected):
+                self._connected_once = True
+            self._append(event)
+
+    def _append(self, event: Event) -> None:
+        self._events.append(event)
+        self._lock.notify_all()
+
+    def _snapshot(self) -> Stats:
+        values: dict[str, Any] = {"state": self._state, "source": self._source_shown}
+        if self._started_ns:
+            values["uptime_s"] = ((self._ended_ns or time.monotonic_ns()) - self._started_ns) / NS_PER_S
+        if self._sink is not None:
+            values.update(sink=self.config.sink, device=self._sink.device, play_path=self._sink.play_path)
+        if self._control is not None:
+            values.update(self._control.snapshot(), fraction_lost=self._fraction_lost)
+        if self._receive is not None:
+            counters = self._receive.counters
+            values.update(
+                connected=counters.connected,
+                connections_total=counters.connections,
+                reconnects_total=counters.reconnects,
+                last_close_code=counters.last_close_code,
+                rtt_ms=counters.rtt_ms,
+                bytes_received_total=counters.bytes_received,
+                messages_total=dict(counters.messages),
+                rejected_total=dict(counters.rejected),
+                wire_overflow_total=counters.wire_overflow,
+            )
+        if self._tokens is not None:
+            values["token_refreshes_total"] = self._tokens.refreshes["ok"]
+        return Stats(**values)
+
+
+def default_effects() -> tuple[Effect, ...]:
+    """What cleans the sound unless told otherwise: spectral gate, then compressor."""
+    from rtmedia.dsp.compressor import Compressor
+    from rtmedia.dsp.gate import SpectralGate
+
+    return (SpectralGate(), Compressor())
+
+
+def _room_error(name: str, exc: BaseException) -> RoomError:
+    error = RoomError(f"the {name} thread ended by {type(exc).__name__}: {exc}", room=name)
+    error.__cause__ = exc
+    return error

@@ -1,0 +1,77 @@
+"""The QA line: one JSON object every few seconds, the same figures as ``Engine.stats``.
+
+Rates and shares are over the interval since the line before, from totals that only grow. Pure: time is an argument.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+#: Totals whose growth in the interval is reported, and under which name.
+_GROWTH = {
+    "packets_received_total": "received",
+    "packets_lost_total": "lost",
+    "packets_late_total": "late",
+    "packets_duplicate_total": "duplicates",
+    "underruns_total": "underruns",
+    "underrun_frames_total": "underrun_frames",
+    "packets_expected_total": "expected",
+    "reconnects_total": "reconnects",
+}
+
+
+class QualityLine:
+    """Makes one line out of two snapshots.
+
+    Notes
+    -----
+    Thread: control.   Real-time: no.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[str, float] = {}
+        self.fraction_lost = 0.0
+
+    def line(self, snapshot: dict[str, Any], interval_s: float) -> str:
+        """The line as JSON text.
+
+        Parameters
+        ----------
+        snapshot
+            By the names of `rtmedia.stats.Stats`.
+        interval_s
+            Time since the line before.
+
+        Notes
+        -----
+        Loss is RFC 3550 A.3's *fraction lost*: ``(expected - received) / expected`` over the interval, not below 0.
+        """
+        grown: dict[str, float] = {}
+        for name, short in _GROWTH.items():
+            value = snapshot.get(name, 0)
+            grown[short] = value - self._before.get(name, 0)
+            self._before[name] = value
+        expected = grown.pop("expected")
+        self.fraction_lost = min(1.0, max(0.0, grown["lost"] / expected)) if expected > 0 else 0.0
+        concealed = snapshot.get("concealed_ms_total", 0.0)
+        concealed_ms = concealed - self._before.get("concealed_ms_total", 0.0)
+        self._before["concealed_ms_total"] = concealed
+        rtt = snapshot.get("rtt_ms")
+        total = snapshot.get("latency_ms", {}).get("total", {})
+        values = {
+            "state": snapshot.get("state"),
+            "connected": snapshot.get("connected"),
+            "rtt_ms": round(rtt, 2) if rtt is not None else None,
+            "jitter_ms": round(snapshot.get("jitter_ms", 0.0), 2),
+            "fraction_lost": round(self.fraction_lost, 4),
+            **{name: int(value) for name, value in grown.items()},
+            "concealed_pct": round(min(100.0, concealed_ms / max(1.0, interval_s * 10.0)), 3),
+            "delay_ms": round(snapshot.get("delay_ms", 0.0), 1),
+            "target_ms": round(snapshot.get("target_delay_ms", 0.0), 1),
+            "buffered_ms": round(snapshot.get("buffered_ms", 0.0), 1),
+            "latency_p95_ms": total.get("p95"),
+            "caption_skew_ms": round(snapshot.get("caption_skew_ms", 0.0), 1),
+            "peak_dbfs": round(snapshot.get("peak_dbfs", -120.0), 1),
+        }
+        return json.dumps(values)
