@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote_plus
 
-from rtmedia.config import SCOPES
 from rtmedia.units import NS_PER_S
 
+#: What a token must allow to open the media stream.
+SCOPES = ("media:streaming:read", "platform:media:streaming")
 _MOST_TOKENS = 10_000
 
 

@@ -7,6 +7,7 @@ import base64
 import pytest
 
 from rtmedia.config import SCOPES
+from rtmedia.sim import identity as provider
 from rtmedia.sim.identity import Identity
 
 S = 1_000_000_000
@@ -68,6 +69,10 @@ def test_a_token_without_all_scopes_opens_nothing(identity):
 def test_no_token_and_a_made_up_one_are_refused(identity):
     assert identity.check("", 0).status == 401
     assert identity.check("made up", 0).status == 401
+
+
+def test_it_wants_the_scopes_that_a_client_asks_for():
+    assert provider.SCOPES == SCOPES
 
 
 def test_memory_for_tokens_is_bounded(identity, monkeypatch):

@@ -42,6 +42,23 @@ def test_a_client_of_another_library_hears_the_conversation():
         socket.close()
 
 
+def test_describing_a_server_loads_no_server():
+    code = "import sys; from rtmedia.sim.loopback import LoopbackServer; LoopbackServer('loss=0.1')"
+    heavy = "{'aiohttp', 'asyncio', 'numba', 'soxr', 'soundfile', 'scipy'}"
+    subprocess.run([sys.executable, "-c", f"{code}; assert not {heavy} & set(sys.modules)"], check=True, timeout=60)
+
+
+def test_a_cut_connection_leaves_no_complaint_behind():
+    with LoopbackServer("disconnect_after_s=0.05") as server:
+        socket = subscribe(server)
+        with pytest.raises((OSError, websocket.WebSocketException)):
+            while True:
+                socket.recv()
+        socket.close()
+        server._complaints.seek(0)
+        assert server._complaints.read() == b""
+
+
 def test_closing_ends_the_child_and_may_be_repeated():
     server = LoopbackServer()
     assert "secret" not in repr(server)
