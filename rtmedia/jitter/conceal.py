@@ -42,15 +42,16 @@ HISTORY_S = 0.060
 MAX_FADE_S = 0.020
 MIN_LAG_S = 0.0025
 MAX_LAG_S = 0.015
-#: Length that is compared with itself one lag earlier.
-PITCH_SPAN_S = 0.020
+#: Length that is compared with itself one lag earlier: one period of the lowest voice. Twice that follows a gliding
+#: pitch worse (0.7 dB less signal-to-noise ratio after 20 ms on recorded speech).
+PITCH_SPAN_S = 0.010
 #: Correlation that a longer lag may lack and still be taken: it repeats less often and errs less per period.
 LONGER_LAG_BONUS = 0.005
 #: Length of the spectrum's analysis, and of the ringing that joins past and repetition.
 LPC_SPAN_S = 0.025
 RING_S = 0.005
 #: Time in which the sound goes from all periodic to its mix of periodic and noise.
-MIX_S = 0.008
+MIX_S = 0.012
 #: Full level for three periods of a voiced sound (at most 30 ms); silent, but for the background, after 150 ms
 #: (voiced) or 80 ms (unvoiced): longer is heard as a buzz.
 HOLD_PERIODS = 3

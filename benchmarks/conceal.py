@@ -1,0 +1,165 @@
+"""How much of the sound survives a gap? Concealment against silence and against plain repetition.
+
+    python benchmarks/conceal.py [WAV ...]            16-bit mono files; a synthetic voice without any
+
+For gaps of 20, 60 and 120 ms every 250 ms: signal-to-noise ratio and log-spectral distance inside the gap and in
+the 10 ms after it (segments of active sound only), and the time of each kernel. Prints JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import wave
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from rtmedia.jitter.conceal import background_update, conceal_begin, conceal_merge, conceal_next, conceal_state
+
+Sound = npt.NDArray[np.float32]
+GAPS_MS = (20, 60, 120)
+EVERY_MS = 250
+
+
+def read(path: str) -> tuple[Sound, int]:
+    with wave.open(path) as file:
+        if file.getnchannels() != 1 or file.getsampwidth() != 2:
+            raise SystemExit(f"{path} has {file.getnchannels()} channels of {8 * file.getsampwidth()} bits; give 16-bit mono")
+        data = np.frombuffer(file.readframes(file.getnframes()), "<i2")
+        return (data / 32768.0).astype(np.float32), file.getframerate()
+
+
+def voice(rate_hz: int, seconds: float = 6.0) -> Sound:
+    """Syllables of gliding pitch over two formants, hiss between them, and a quiet room."""
+    rng = np.random.default_rng(1)
+    t = np.arange(int(seconds * rate_hz)) / rate_hz
+    pitch_hz = 150 + 40 * np.sin(2 * np.pi * 0.7 * t) + 10 * np.sin(2 * np.pi * 3.1 * t)
+    phase = 2 * np.pi * np.cumsum(pitch_hz) / rate_hz
+    sound = np.zeros(len(t))
+    for k in range(1, 24):
+        f = k * pitch_hz
+        gain = np.exp(-(((f - 600) / 300) ** 2)) + 0.5 * np.exp(-(((f - 1700) / 400) ** 2)) + 0.02
+        sound += gain * np.sin(k * phase + k * k) * (f < 0.45 * rate_hz)
+    syllable = np.clip(1.5 * np.sin(2 * np.pi * 2.2 * t), 0, 1)
+    hiss = np.clip(-np.sin(2 * np.pi * 2.2 * t) - 0.5, 0, 1)
+    return (0.08 * syllable * sound + 0.03 * hiss * rng.normal(size=len(t)) + 1e-4 * rng.normal(size=len(t))).astype(np.float32)
+
+
+def fill_silence(sound: Sound, at: int, gap: int, rate_hz: int) -> None:
+    sound[at : at + gap] = 0
+
+
+def fill_repeat(sound: Sound, at: int, gap: int, rate_hz: int) -> None:
+    """The last 10 ms again and again."""
+    last = sound[at - rate_hz // 100 : at].copy()
+    sound[at : at + gap] = np.resize(last, gap)
+
+
+def concealment(rate_hz: int) -> Callable[[Sound, int, int, int], None]:
+    state = conceal_state(rate_hz, 1)
+    heard = 0
+
+    def fill(sound: Sound, at: int, gap: int, rate_hz: int) -> None:
+        nonlocal heard
+        address = state.ctypes.data  # the closure holds the state, and so its memory
+        block = rate_hz // 100
+        while heard + block <= at:
+            background_update(address, sound[heard:].ctypes.data, block)
+            heard += block
+        history = int(0.06 * rate_hz)
+        conceal_begin(address, sound[at - history :].ctypes.data, history)
+        conceal_next(address, sound[at:].ctypes.data, gap)
+        conceal_merge(address, sound[at + gap :].ctypes.data, 2 * block, block * 3 // 4)
+        heard = at + gap + 2 * block
+
+    return fill
+
+
+def spectra(piece: Sound, rate_hz: int) -> npt.NDArray[np.float64]:
+    """Levels in dB of 20 ms windows every 10 ms, smoothed over bands of about 150 Hz, not below -75 dB."""
+    size = rate_hz // 50
+    frames = np.lib.stride_tricks.sliding_window_view(piece, size)[:: size // 2] * np.hanning(size)
+    power = np.abs(np.fft.rfft(frames, axis=1)) ** 2 / size
+    width = 3
+    bands = power[:, : power.shape[1] // width * width].reshape(len(frames), -1, width).mean(axis=2)
+    return np.asarray(10 * np.log10(bands + 10**-7.5))
+
+
+def measure(sound: Sound, rate_hz: int, gap_ms: int, fill: Callable[[Sound, int, int, int], None]) -> dict[str, float]:
+    damaged = sound.copy()
+    gap = gap_ms * rate_hz // 1000
+    after = rate_hz // 100
+    snr: list[float] = []
+    distance: list[float] = []
+    for at in range(int(0.3 * rate_hz), len(sound) - gap - rate_hz // 10, EVERY_MS * rate_hz // 1000):
+        fill(damaged, at, gap, rate_hz)
+        want, got = sound[at : at + gap + after], damaged[at : at + gap + after]
+        if np.mean(want**2) < 1e-5 or np.mean(damaged[at - after : at] ** 2) < 1e-6:  # a pause, or an onset that nothing announces
+            continue
+        snr.append(10 * np.log10(np.sum(want**2) / (np.sum((want - got) ** 2) + 1e-12)))
+        size = rate_hz // 100
+        distance.append(
+            float(
+                np.mean(
+                    np.sqrt(
+                        np.mean(
+                            (
+                                spectra(sound[at - size : at + gap + 2 * size], rate_hz)
+                                - spectra(damaged[at - size : at + gap + 2 * size], rate_hz)
+                            )
+                            ** 2,
+                            axis=1,
+                        )
+                    )
+                )
+            )
+        )
+    return {"gaps": len(snr), "snr_db": round(float(np.mean(snr)), 2), "log_spectral_distance_db": round(float(np.mean(distance)), 2)}
+
+
+def timing(rate_hz: int, repeats: int) -> dict[str, float]:
+    sound = voice(rate_hz, 1.0)
+    address = (state := conceal_state(rate_hz, 1)).ctypes.data
+    history, block = int(0.06 * rate_hz), rate_hz // 100
+    out = np.zeros((3 * block, 1), np.float32)
+    spent: dict[str, list[float]] = {"begin": [], "next": [], "merge": [], "background": []}
+    for k in range(repeats):
+        at = k * 37 % (len(sound) - history)
+        calls = (
+            ("begin", lambda: conceal_begin(address, sound[at:].ctypes.data, history)),  # noqa: B023
+            ("next", lambda: conceal_next(address, out.ctypes.data, block)),
+            ("merge", lambda: conceal_merge(address, out.ctypes.data, 2 * block, block)),
+            ("background", lambda: background_update(address, sound[at:].ctypes.data, block)),  # noqa: B023
+        )
+        for name, call in calls:
+            start = time.perf_counter()
+            call()
+            spent[name].append(1e6 * (time.perf_counter() - start))
+    assert state.shape == (1,)
+    return {f"{name}_us_{p}": round(float(np.percentile(us, p)), 1) for name, us in spent.items() for p in (50, 99)}
+
+
+def main(paths: list[str], repeats: int = 500) -> dict[str, object]:
+    sounds = [(Path(path).name, *read(path)) for path in paths] or [(f"voice {rate}", voice(rate), rate) for rate in (8000, 16000)]
+    report: dict[str, object] = {}
+    for gap_ms in GAPS_MS:
+        rows: dict[str, list[dict[str, float]]] = {"silence": [], "repetition": [], "concealment": []}
+        for _, sound, rate_hz in sounds:
+            rows["silence"].append(measure(sound, rate_hz, gap_ms, fill_silence))
+            rows["repetition"].append(measure(sound, rate_hz, gap_ms, fill_repeat))
+            rows["concealment"].append(measure(sound, rate_hz, gap_ms, concealment(rate_hz)))
+        report[f"{gap_ms} ms"] = {
+            name: {key: round(float(np.average([r[key] for r in found], weights=[r["gaps"] for r in found])), 2) for key in found[0]}
+            for name, found in rows.items()
+        }
+    for rate_hz in (8000, 16000, 48000):
+        report[f"time at {rate_hz} Hz"] = timing(rate_hz, repeats)
+    return report
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(sys.argv[1:]), indent=1))
