@@ -100,8 +100,64 @@ NO_MEDIA_TIME = -(2**63)
 FLAG_NEW_EPOCH = 1  # first packet of a connection: its sequence number and time define the origin
 FLAG_END_OF_STREAM = 2  # no payload: the peer ended the stream; play what is left
 
+EPOCH_SHIFT = 8  # with FLAG_NEW_EPOCH, the bits from here on hold the number of the connection, from 1
+
 
 class TranscriptWriter(Protocol):
     """Takes a transcript from the receive thread to the control thread."""
 
     def __call__(self, *, text: str, confidence: float, timestamp_ms: int, epoch: int, arrival_ns: int) -> None: ...
+
+
+class PlayRoom(Protocol):
+    """What a sink may do with the last room (`rtmedia.rooms.play.Play`): let its compiled code be called."""
+
+    rate_hz: int
+
+    @property
+    def channels(self) -> int: ...
+    @property
+    def callback_address(self) -> int:
+        """A ``PaStreamCallback``; its user data is `address`."""
+        ...
+
+    @property
+    def address(self) -> int: ...
+    def pull(self, out: Block, time_ns: int, dac_ns: int) -> None:
+        """Fill `out` once."""
+        ...
+
+    def run_paced(self, block: Block, period_ns: int, capture: int) -> None:
+        """Be a device until `stop_paced`, without the GIL; `capture` is the address of a ring that takes a copy, or 0."""
+        ...
+
+    def stop_paced(self) -> None: ...
+
+
+class Sink(Protocol):
+    """Where sound goes. It moves no audio in Python: it lets compiled code be called.
+
+    Life: ``open`` (finds the device, says its rate), ``start`` (sound is asked for from now on), ``stop``.
+
+    Attributes
+    ----------
+    device : str
+        What was opened, as a person knows it.
+    play_path : str
+        ``"callback"``, ``"blocking write"`` or ``"paced"``.
+    """
+
+    device: str
+    play_path: str
+
+    def open(self, channels: int, rate_hz: int | None, source_rate_hz: int) -> int:
+        """Find the device; returns its rate. `SinkError` where it cannot be used."""
+        ...
+
+    def start(self, play: PlayRoom) -> None:
+        """Begin to ask `play` for sound."""
+        ...
+
+    def stop(self, timeout_s: float) -> bool:
+        """End it; False when the device did not let go in time. May be called twice."""
+        ...

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from rtmedia.jitter.conceal import make_conceal
+from rtmedia.jitter.conceal import conceal_state
 from rtmedia.jitter.delay import make_delay
 from rtmedia.jitter.stretch import splice_scratch_size
 from rtmedia.rt.memory import aligned_zeros
@@ -156,7 +156,7 @@ class Buffer:
         self.store = aligned_zeros((capacity, channels), np.float32)
         self.entries = aligned_zeros(entries, ENTRY_DTYPE)
         self.delay = make_delay(price_ms, transport, min_ms, max_ms, start_ms)
-        self.conceal = make_conceal(rate_hz, channels)
+        self.conceal = conceal_state(rate_hz, channels)
         self.noise = aligned_zeros(8, np.float64)
         self.window = aligned_zeros((HISTORY_MS + WINDOW_MS) * rate_hz // 1000 + 16, np.float32)
         self.scratch = aligned_zeros(splice_scratch_size(self.window.size), np.float64)

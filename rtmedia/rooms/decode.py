@@ -20,7 +20,7 @@ import numpy as np
 from numba import carray
 
 from rtmedia.jitter.state import FLAG_END, FLAG_PAUSE_BEFORE
-from rtmedia.ports import FLAG_END_OF_STREAM, FLAG_NEW_EPOCH, NO_MEDIA_TIME, CodecInstance
+from rtmedia.ports import EPOCH_SHIFT, FLAG_END_OF_STREAM, FLAG_NEW_EPOCH, NO_MEDIA_TIME, CodecInstance
 from rtmedia.rooms.doorways import PACKET_DTYPE, WIRE_DTYPE
 from rtmedia.rt.kernel import call_codec, kernel, pointer_void
 from rtmedia.rt.memory import aligned_zeros, view_i8
@@ -43,6 +43,7 @@ MAX_DROPOUT = 3_000  # RFC 3550 appendix A.1
 MAX_MISORDER = 512  # packets; also the window in which duplicates are recognised
 MAX_TIME_JUMP_S = 5
 TOLERANCE_MS = 10  # timestamps in whole ms, and senders that stamp at send time
+RESTART_BITS = 20  # an epoch is a connection's number, then how often its stream began anew
 WINDOW = 1_024  # duplicates: one bit a packet
 
 DECODE_DTYPE = np.dtype(
@@ -122,7 +123,7 @@ class Decode:
         state["seen"] = self.seen.ctypes.data
         state["rate_hz"] = rate_hz
         state["tolerance"] = rate_hz * TOLERANCE_MS // 1000
-        state["epoch"] = -1
+        state["epoch"] = 0
         self.address = int(self.state.ctypes.data)
 
     def write(self, arrival_ns: int, seq: int, media_time_ns: int, flags: int, payload: bytes | bytearray | memoryview) -> bool:
@@ -180,6 +181,15 @@ def extend(highest, seq):
     if delta >= 0x80000000:
         delta -= 0x100000000
     return highest + delta
+
+
+@kernel("i8(i8, i8)")
+def first_epoch(epoch, flags):
+    """The epoch that a connection's first packet opens: the connection's number, and no restart yet."""
+    connection = flags >> EPOCH_SHIFT
+    if connection == 0:  # the writer does not count connections
+        connection = (epoch >> RESTART_BITS) + 1
+    return connection << RESTART_BITS
 
 
 @kernel("void(i8, i8, i8, i8)")
@@ -313,7 +323,7 @@ def decode_step(address, now_ns):
         return 1
 
     if d.started == 0 or wire.flags & FLAG_NEW_EPOCH:
-        _begin(address, wire.seq, wire.media_time_ns, d.epoch + 1)
+        _begin(address, wire.seq, wire.media_time_ns, first_epoch(d.epoch, wire.flags))
     extended = extend(d.highest, wire.seq)
     if not _plausible(address, extended, wire.media_time_ns):
         # believed only if the next packet goes on from here: wait for it
@@ -321,7 +331,7 @@ def decode_step(address, now_ns):
         if following == 0:
             return 0
         witness = carray(pointer_void(following), 1, WIRE_DTYPE)[0]
-        agrees = ((witness.seq - wire.seq) & 0xFFFFFFFF) == 1 and witness.flags == 0
+        agrees = ((witness.seq - wire.seq) & 0xFFFFFFFF) == 1 and witness.flags & FLAG_NEW_EPOCH == 0 and witness.flags & FLAG_END_OF_STREAM == 0
         if agrees and wire.media_time_ns != NO_MEDIA_TIME and witness.media_time_ns != NO_MEDIA_TIME:
             agrees = abs(witness.media_time_ns - wire.media_time_ns) < 1_000_000_000
         if not agrees:

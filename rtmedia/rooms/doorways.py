@@ -48,7 +48,6 @@ TICK_DTYPE = np.dtype(
         ("media_ms", "f8"),  # timeline position at the start of the block
         ("peak", "f8"),  # of the block as it leaves
         ("mean_square", "f8"),
-        ("reduction_db", "f8"),  # the limiter's
     ]
 )
 

@@ -13,7 +13,7 @@ from rtmedia.rooms.decode import decode_step
 from rtmedia.rooms.render import render_step
 from rtmedia.rt.clock import now_ns, sleep_ns
 from rtmedia.rt.kernel import kernel, load_acquire, store_release
-from rtmedia.rt.memory import aligned_zeros
+from rtmedia.rt.memory import aligned_zeros, load_word, store_word
 
 # Words of a loop's control page; each on its own cache line, each with one writer.
 STOP, ALIVE_NS, STEPS = 0, 16, 17
@@ -35,21 +35,16 @@ class Table:
 
     def put(self, place: int, address: int) -> None:
         """Set a place; the loop takes it up on its next round. Thread: the owner of the table."""
-        put_room(self.rooms, place, address)
+        store_word(self.rooms, place, address)
 
     def stop(self) -> None:
         """Ask the loop to leave."""
-        put_room(self.control, STOP, 1)
+        store_word(self.control, STOP, 1)
 
     @property
     def alive_ns(self) -> int:
         """When the loop last came round (monotonic)."""
-        return int(self.control[ALIVE_NS])
-
-
-@kernel("void(i8[::1], i8, i8)")
-def put_room(words, place, value):
-    store_release(words, place, value)
+        return int(load_word(self.control, ALIVE_NS))
 
 
 @kernel("void(i8[::1], i8[::1])")

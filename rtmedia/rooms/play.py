@@ -10,12 +10,13 @@ from __future__ import annotations
 import numpy as np
 from numba import carray
 
+from rtmedia.ports import Block
 from rtmedia.rooms.doorways import MARK_DTYPE
 from rtmedia.rt.cell import Cell, cell_write
 from rtmedia.rt.clock import now_ns, sleep_ns
 from rtmedia.rt.kernel import callback, kernel, load_acquire, pointer_void, store_release
-from rtmedia.rt.memory import aligned_zeros, view_block, view_f8, view_i8
-from rtmedia.rt.ring import FrameRing, RecordRing, ring_claim, ring_commit, ring_read, ring_readable, ring_write
+from rtmedia.rt.memory import aligned_zeros, load_word, store_word, view_block, view_f8, view_i8
+from rtmedia.rt.ring import FrameRing, RecordRing, ring_claim, ring_commit, ring_read, ring_write
 
 FADE_MS = 2.5  # to silence at an underrun, and back: long enough not to click, short enough not to blur
 
@@ -45,6 +46,9 @@ PLAY_DTYPE = np.dtype(
     ]
 )
 
+#: Where the words lie in the record: a nested array cannot be passed on, a view of its address can.
+_WORDS_AT = int(PLAY_DTYPE.fields["words"][1])  # type: ignore[index]
+
 
 class Play:
     """The memory of the room: the audio ring's reading end, the position cell, the marks."""
@@ -62,6 +66,36 @@ class Play:
         state["channels"] = ring.channels
         state["fade_frames"] = max(1, int(rate_hz * FADE_MS / 1000))
         self.address = int(self.state.ctypes.data)
+
+    @property
+    def channels(self) -> int:
+        return self.ring.channels
+
+    @property
+    def callback_address(self) -> int:
+        """Address of `portaudio_callback`; its user data is `address`."""
+        return int(portaudio_callback.address)
+
+    @property
+    def alive_ns(self) -> int:
+        """When the device last asked (monotonic); 0 before the first time. Thread: any."""
+        return int(load_word(self.control, ALIVE_NS))
+
+    def expect_silence(self) -> None:
+        """From now on an empty ring is the end, not an underrun. Thread: the engine's."""
+        store_word(self.control, QUIET_END, 1)
+
+    def pull(self, out: Block, time_ns: int, dac_ns: int) -> None:
+        """Fill float32 ``(frames, channels)`` `out` once. Thread: the device's."""
+        play_pull(self.address, out.ctypes.data, out.shape[0], time_ns, dac_ns, 0)
+
+    def run_paced(self, block: Block, period_ns: int, capture: int) -> None:
+        """Be a device, `block` every `period_ns`, until `stop_paced`. Thread: the sink's own; holds no GIL."""
+        paced_loop(self.address, block.shape[0], period_ns, block.ctypes.data, capture)
+
+    def stop_paced(self) -> None:
+        """End `run_paced`. Thread: any."""
+        store_word(self.control, STOP, 1)
 
 
 @kernel("void(i8, i8, i8, i8, i8, i8)")
@@ -85,6 +119,7 @@ def play_pull(address, out, frames, time_ns, dac_ns, flags):
     channels = p.channels
     block = view_block(out, frames, channels)
     control = view_i8(p.control, 32)
+    words = view_i8(address + _WORDS_AT, CELL_WORDS)
     got = ring_read(p.ring, out, frames)
     if got > 0:
         p.primed = 1
@@ -99,9 +134,9 @@ def play_pull(address, out, frames, time_ns, dac_ns, flags):
     if got < frames:
         ending = load_acquire(control, QUIET_END) != 0
         if p.primed and not ending and p.gain > 0.0:
-            p.words[UNDERRUNS] += 1
+            words[UNDERRUNS] += 1
         if p.primed and not ending:
-            p.words[UNDERRUN_FRAMES] += frames - got
+            words[UNDERRUN_FRAMES] += frames - got
         fade = min(got, p.fade_frames)
         for i in range(fade):  # what is here goes out softly
             gain = np.float32((fade - i - 1) / fade)
@@ -123,7 +158,6 @@ def play_pull(address, out, frames, time_ns, dac_ns, flags):
             p.last[c] = block[frames - 1, c]
 
     # what the others may know
-    words = p.words
     slot = ring_claim(p.marks)
     if slot != 0:
         mark = carray(pointer_void(slot), 1, MARK_DTYPE)[0]
@@ -162,12 +196,11 @@ def portaudio_callback(unused_input, output, frame_count, time_info, status, use
     return np.int32(0)
 
 
-@kernel("void(i8, i8, i8, i8, i8, i8)")
-def paced_loop(address, frames, period_ns, block, capture, lossless):
+@kernel("void(i8, i8, i8, i8, i8)")
+def paced_loop(address, frames, period_ns, block, capture):
     """Be a device: pull `frames` every `period_ns` until told to stop; copy them to ring `capture` if not 0.
 
-    With `lossless`, a pull waits while the audio ring runs short (until stop), so that a file has no holes
-    from a busy machine.
+    Thread: the sink's own.   Real-time: yes.
     """
     p = carray(pointer_void(address), 1, PLAY_DTYPE)[0]
     control = view_i8(p.control, 32)
@@ -177,9 +210,6 @@ def paced_loop(address, frames, period_ns, block, capture, lossless):
         store_release(control, ALIVE_NS, now)
         if now < due:
             sleep_ns(due - now)
-            continue
-        if lossless and p.primed and load_acquire(control, QUIET_END) == 0 and ring_readable(p.ring) < frames:
-            sleep_ns(500_000)
             continue
         play_pull(address, block, frames, now, now, 0)
         if capture != 0:

@@ -78,7 +78,6 @@ RENDER_DTYPE = np.dtype(
         ("effects", "i8"),
         ("functions", "i8", (MAX_EFFECTS,)),
         ("states", "i8", (MAX_EFFECTS,)),
-        ("enabled", "i8"),  # address: one word an effect, written by the engine
         ("gain_function", "i8"),
         ("gain_state", "i8"),
         ("limiter_function", "i8"),
@@ -146,8 +145,6 @@ class Render:
         self.ticks = RecordRing(8_192, TICK_DTYPE)  # 80 s of a control thread that cannot run
         self.ledger = RecordRing(8_192, LEDGER_DTYPE)
         self.wishes = aligned_zeros(16, np.int64)
-        self.enabled = aligned_zeros(MAX_EFFECTS, np.int64)
-        self.enabled[:] = 1
         out_block = device_rate_hz // 100
         self.work = aligned_zeros((buffer.block_frames, channels), np.float32)
         self.out = aligned_zeros((out_block + 64, channels), np.float32)
@@ -159,7 +156,7 @@ class Render:
         r["packet_records"], r["packet_frames"] = packet_records.address, packet_frames.address
         r["buffer"], r["audio"], r["play_cell"] = buffer.address, play.ring.address, play.cell.address
         r["ticks_ring"], r["ledger_ring"] = self.ticks.address, self.ledger.address
-        for name in ("work", "out", "samples", "cell_words", "level", "wishes", "enabled"):
+        for name in ("work", "out", "samples", "cell_words", "level", "wishes"):
             r[name] = getattr(self, name).ctypes.data
         r["channels"], r["rate_hz"], r["device_rate_hz"] = channels, rate_hz, device_rate_hz
         r["block"], r["out_block"], r["lead"] = buffer.block_frames, out_block, lead_frames
@@ -285,7 +282,6 @@ def _render_block(address, time_ns):
     b = carray(pointer_void(r.buffer), 1, BUFFER_DTYPE)[0]
     delay = carray(pointer_void(b.delay), 1, DELAY_DTYPE)[0]
     wishes = view_i8(r.wishes, 16)
-    enabled = view_i8(r.enabled, MAX_EFFECTS)
     paused = load_acquire(wishes, PAUSED) != 0
     # the device will have taken this many frames when the audio ring next has room: the tick's own time
     now_ms = (r.sink_pos + r.out_block - r.lead) * 1000.0 / r.device_rate_hz
@@ -305,8 +301,7 @@ def _render_block(address, time_ns):
         _write_ledger(address, time_ns, m_before)
 
     for i in range(r.effects):
-        if load_acquire(enabled, i) != 0:
-            call_effect(r.functions[i], r.work, r.block, r.channels, r.states[i])
+        call_effect(r.functions[i], r.work, r.block, r.channels, r.states[i])
     frames = resample(r.resampler, r.work, r.block, r.out)
     call_effect(r.gain_function, r.out, frames, r.channels, r.gain_state)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numba import carray
 
-from rtmedia.rt.kernel import kernel, pointer_f4, pointer_f8, pointer_i8, pointer_u1
+from rtmedia.rt.kernel import kernel, load_acquire, pointer_f4, pointer_f8, pointer_i8, pointer_u1, store_release
 
 
 @kernel("f4[::1](i8, i8)")
@@ -56,3 +56,15 @@ def aligned_zeros(shape: int | tuple[int, ...], dtype: Any, alignment: int = 128
     raw[:] = 0  # touch every page now: the first write of the audio path must not fault
     start = -raw.ctypes.data % alignment
     return raw[start : start + octets].view(dtype).reshape(shape)
+
+
+@kernel("void(i8[::1], i8, i8)")
+def store_word(words, index, value):
+    """``words[index] = value`` with release, for Python's side of a page that compiled code watches."""
+    store_release(words, index, value)
+
+
+@kernel("i8(i8[::1], i8)")
+def load_word(words, index):
+    """``words[index]`` with acquire, for Python's side of a page that compiled code writes."""
+    return load_acquire(words, index)

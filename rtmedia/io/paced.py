@@ -1,0 +1,131 @@
+"""Sinks without a sound card: compiled code pulls at a device's pace, and throws the sound away or keeps a copy."""
+
+from __future__ import annotations
+
+import threading
+import wave
+from pathlib import Path
+
+import numpy as np
+
+from rtmedia.errors import SinkError
+from rtmedia.ports import PlayRoom
+from rtmedia.rt.memory import aligned_zeros
+from rtmedia.rt.ring import FrameRing
+
+PERIOD_MS = 10
+
+
+class NullSink:
+    """Takes sound at the pace of a sound card and forgets it.
+
+    Notes
+    -----
+    Thread: one of its own, compiled (``rtm-play``).   Real-time: yes, as far as the system wakes it in time.
+    """
+
+    play_path = "paced"
+
+    def __init__(self, target: str = "", device: str | None = None) -> None:
+        self.device = "null"
+        self._thread: threading.Thread | None = None
+        self._play: PlayRoom | None = None
+
+    def open(self, channels: int, rate_hz: int | None, source_rate_hz: int) -> int:
+        """No device to ask: the wanted rate, or the source's own."""
+        return rate_hz or source_rate_hz
+
+    def start(self, play: PlayRoom) -> None:
+        """Start the thread that asks for 10 ms every 10 ms."""
+        self._begin(play, capture=0)
+
+    def _begin(self, play: PlayRoom, capture: int) -> None:
+        block = aligned_zeros((play.rate_hz * PERIOD_MS // 1000, play.channels), np.float32)
+        self._play = play
+        self._thread = threading.Thread(
+            target=play.run_paced, args=(block, PERIOD_MS * 1_000_000, capture), name="rtm-play", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> bool:
+        """End the thread."""
+        if self._thread is None or self._play is None:
+            return True
+        self._play.stop_paced()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+
+class WavSink(NullSink):
+    """Plays into a WAV file (16 bit) at the pace of a sound card.
+
+    Parameters
+    ----------
+    target
+        The file; overwritten.
+
+    Notes
+    -----
+    Thread: ``rtm-play`` pulls, ``rtm-wav`` writes the file; eight seconds of ring between them.
+    """
+
+    def __init__(self, target: str = "", device: str | None = None) -> None:
+        super().__init__()
+        if not target:
+            raise SinkError("the wav sink has no file", kind="file", hint="write wav:FILE.wav")
+        self.device = target
+        self._path = Path(target)
+        self._file: wave.Wave_write | None = None
+        self._ring: FrameRing | None = None
+        self._done = threading.Event()
+        self._writer: threading.Thread | None = None
+        self._channels = 1
+
+    def open(self, channels: int, rate_hz: int | None, source_rate_hz: int) -> int:
+        """Create the file."""
+        rate = rate_hz or source_rate_hz
+        try:
+            self._file = wave.open(str(self._path), "wb")  # noqa: SIM115  (closed by stop)
+        except OSError as exc:
+            raise SinkError(
+                f"{self._path} cannot be written ({exc.strerror})", kind="file", device=str(self._path), hint="choose another path"
+            ) from exc
+        self._file.setnchannels(channels)
+        self._file.setsampwidth(2)
+        self._file.setframerate(rate)
+        self._channels = channels
+        self._ring = FrameRing(1 << int(np.ceil(np.log2(rate * 8))), channels)
+        return rate
+
+    def start(self, play: PlayRoom) -> None:
+        """Start pulling and writing."""
+        assert self._ring is not None
+        self._writer = threading.Thread(target=self._write, name="rtm-wav", daemon=True)
+        self._writer.start()
+        self._begin(play, capture=self._ring.address)
+
+    def _write(self) -> None:
+        assert self._ring is not None and self._file is not None
+        block = np.zeros((self._ring.capacity // 8, self._channels), np.float32)
+        ending = False
+        while True:
+            frames = self._ring.read(block)
+            if frames:
+                samples = np.clip(np.rint(block[:frames] * 32768.0), -32768, 32767)
+                self._file.writeframesraw(samples.astype("<i2").tobytes())
+            elif ending:
+                return
+            else:
+                ending = self._done.wait(0.05)
+
+    def stop(self, timeout_s: float) -> bool:
+        """End both threads and complete the file's header."""
+        stopped = super().stop(timeout_s)
+        self._done.set()
+        if self._writer is not None:
+            self._writer.join(timeout_s)
+            stopped = stopped and not self._writer.is_alive()
+        if stopped and self._file is not None:
+            self._file.close()
+            self._file = None
+        return stopped

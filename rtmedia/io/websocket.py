@@ -1,0 +1,399 @@
+"""The WebSocket connection of a stream: websocket-client for handshake and frames, everything else here.
+
+The library's own loop (``run_forever``) is not used: it hides when a message was read, how a pong was matched and
+who waits for what. Here one thread owns the connection, each call has a deadline, a frame of which a part has come
+is kept for the next call, and `WebSocketConnection.abort` ends any wait at once.
+
+Errors of the library are translated, and during the handshake not even chained: there they hold the request, and
+so the token.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import io
+import ssl
+import struct
+import time
+from typing import Any, Literal
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import websocket
+
+from rtmedia.errors import AuthError, SourceError, WireError
+from rtmedia.io.tcp import TcpStream, TooMuch
+from rtmedia.protocol.oauth import Token
+from rtmedia.protocol.retry import parse_retry_after
+from rtmedia.protocol.session import Aborted, ConnectionEnded, refusal
+from rtmedia.units import NS_PER_MS, NS_PER_S, without_query
+
+_TEXT, _BINARY, _CONTINUED = websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY, websocket.ABNF.OPCODE_CONT
+_CLOSE, _PING, _PONG = websocket.ABNF.OPCODE_CLOSE, websocket.ABNF.OPCODE_PING, websocket.ABNF.OPCODE_PONG
+#: RFC 6455 section 5.5.
+_CONTROL_LIMIT_OCTETS = 125
+#: Headers, and the body of a refusal, of one handshake.
+_HANDSHAKE_LIMIT_OCTETS = 262_144
+#: Headers of one frame: 2 octets, 8 of length, 4 of mask.
+_FRAME_HEADER_OCTETS = 14
+#: What we send is tiny; a peer that takes none of it for so long is gone.
+_SEND_TIMEOUT_S = 5.0
+
+
+class WebSocketConnection:
+    """One connection to a media server, used once.
+
+    Parameters
+    ----------
+    url : str
+        ``ws://`` or ``wss://``; its query is kept.
+    token_in : {"query", "header"}
+        ``access_token`` in the query, or ``Authorization: Bearer``.
+    handshake_timeout_s : float
+        For name look-up, TCP, TLS and upgrade together.
+    ping_interval_s, pong_timeout_s : float
+        A ping follows the last pong after the interval. A connection on which *nothing* comes for the timeout after
+        a ping has ended: a server that sends audio but no pongs is alive.
+    message_limit_octets : int
+        A longer message ends the connection. Set it well above what the protocol takes, which merely counts.
+    scopes : tuple of str
+        Named when the server answers 403.
+    tls : ssl.SSLContext or None
+        For ``wss``; None verifies against the system's authorities.
+
+    Attributes
+    ----------
+    rtt_ms : float or None
+        From the last ping whose pong came back.
+    pongs_missed : int
+        Pings without a pong while other data came.
+
+    Notes
+    -----
+    Thread: one owner; only `abort` (and reading the attributes) from others.   Real-time: no.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token_in: Literal["query", "header"] = "query",
+        handshake_timeout_s: float = 10.0,
+        ping_interval_s: float = 5.0,
+        pong_timeout_s: float = 10.0,
+        message_limit_octets: int = 4 << 20,
+        scopes: tuple[str, ...] = (),
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.url = without_query(url)
+        self.rtt_ms: float | None = None
+        self.pongs_missed = 0
+        self._url = url
+        self._token_in = token_in
+        self._token: Token | None = None
+        self._handshake_timeout_s = handshake_timeout_s
+        self._ping_interval_ns = int(ping_interval_s * NS_PER_S)
+        self._pong_timeout_ns = int(pong_timeout_s * NS_PER_S)
+        self._message_limit = message_limit_octets
+        self._scopes = scopes
+        self._tls = tls
+        self._stream = TcpStream()
+        # Text is decoded here, so the library's validator (pure Python, seconds for a megabyte) stays off; and one
+        # thread owns the connection, so its locks do too.
+        self._frames: Any = websocket.WebSocket(skip_utf8_validation=True, enable_multithread=False)
+        self._open = False
+        self._parts: bytearray | None = None  # a fragmented message so far
+        self._parts_are_text = False
+        self._pings_sent = 0
+        self._ping_ns = 0  # when the ping without a pong was sent; 0: there is none
+        self._alarm_ns = 0  # when to look after ping and pong
+
+    # --- opening -------------------------------------------------------------------------------------------
+
+    def open(self, token: Token | None = None) -> None:
+        """Connect and upgrade.
+
+        Raises
+        ------
+        TokenRefused, AuthError
+            HTTP 401; HTTP 403.
+        SourceError
+            Any other refusal, or no way to the server; ``retryable`` and ``retry_after_s`` say what may help.
+        WireError
+            Somebody answered who does not speak WebSocket.
+        Aborted
+            `abort` was called.
+        """
+        self._token = token
+        self._stream.deadline_ns = time.monotonic_ns() + int(self._handshake_timeout_s * NS_PER_S)
+        # Raised here and not in the handler, so that nothing hangs on it that has seen the token.
+        problem = self._try_open()
+        if problem is not None:
+            self._stream.close()
+            raise problem
+        now_ns = time.monotonic_ns()
+        self._stream.read_ns = now_ns
+        self._alarm_ns = now_ns + self._ping_interval_ns
+        self._allow_one_frame()
+        self._open = True
+
+    def _try_open(self) -> SourceError | None:
+        where = self.url
+        try:
+            parts = urlsplit(self._url)
+            host, port, secure = parts.hostname, parts.port, parts.scheme == "wss"
+            if not host or parts.scheme not in ("ws", "wss"):
+                raise ValueError("no host, or no ws:// or wss://")
+            tls = (self._tls or ssl.create_default_context()) if secure else None
+            self._stream.open(host, port or (443 if secure else 80), tls=tls)
+            self._stream.allowance_octets = _HANDSHAKE_LIMIT_OCTETS
+            self._frames.connect(socket=self._stream, redirect_limit=0, **self._request())
+        except SourceError as exc:  # aborted, or the proxy's
+            return exc.with_traceback(None)  # its frames are the library's, and hold the request
+        except ssl.SSLCertVerificationError as exc:
+            # At boot the clock may be wrong until it is set from the network: that heals.
+            return SourceError(
+                f"the certificate of {where} is not trusted ({exc.verify_message}); check this machine's clock and authorities"
+            )
+        except Exception as exc:  # the library raises whatever its parsing meets
+            return self._refused(exc)
+        return None
+
+    def _request(self) -> dict[str, Any]:
+        token = self._token
+        if token is None:
+            return {"url": self._url}
+        if not token.value.isascii() or not token.value.isprintable():
+            raise AuthError("the token holds characters that no header or URL may carry; ask the identity provider for another")
+        if self._token_in == "header":
+            return {"url": self._url, "header": [f"Authorization: Bearer {token.value}"]}
+        return {"url": _with_token(self._url, token.value)}
+
+    def _refused(self, exc: Exception) -> SourceError:
+        """The answer's status decides; without an answer, what went wrong."""
+        head = _read_head(bytes(self._stream.head))
+        if head is not None and head[0] != 101:
+            status, headers = head
+            return refusal(
+                status,
+                retry_after_s=parse_retry_after(headers.get("retry-after"), time.time()),
+                location=self._shown(headers.get("location") or "").partition("?")[0],
+                scopes=self._scopes,
+            )
+        if isinstance(exc, (TimeoutError, websocket.WebSocketTimeoutException)):
+            return SourceError(f"{self.url} did not answer within {self._handshake_timeout_s:g} s; check the network and the address")
+        if isinstance(exc, OSError):
+            return SourceError(f"{self.url} cannot be reached ({exc.strerror or type(exc).__name__}); check the network and the address")
+        if isinstance(exc, websocket.WebSocketConnectionClosedException):
+            return SourceError(f"{self.url} closed the connection during the handshake; it may restart")
+        if isinstance(exc, ValueError):
+            return SourceError(f"{self.url} is no URL of a WebSocket server ({type(exc).__name__}); check the source", retryable=False)
+        return WireError(f"{self.url} does not answer as a WebSocket server ({type(exc).__name__}); check the source URL")
+
+    # --- sending -------------------------------------------------------------------------------------------
+
+    def send(self, text: str) -> None:
+        """Send a text message.
+
+        Raises
+        ------
+        ConnectionEnded
+            The peer is gone, or took nothing for 5 s.
+        Aborted
+            `abort` was called.
+        """
+        self._send(text.encode(), _TEXT)
+
+    def _send(self, payload: bytes, opcode: int) -> None:
+        self._stream.deadline_ns = time.monotonic_ns() + int(_SEND_TIMEOUT_S * NS_PER_S)
+        try:
+            self._frames.send(payload, opcode)
+        except SourceError:
+            raise
+        except Exception as exc:
+            raise ConnectionEnded(1006, f"sending failed: {type(exc).__name__}") from exc
+
+    # --- receiving -----------------------------------------------------------------------------------------
+
+    def receive(self, timeout_s: float) -> tuple[str | bytes, int] | None:
+        """The next message and the monotonic time at which its last octets were read; None if none came in time.
+
+        Ill-formed UTF-8 in a text is replaced, not punished as RFC 6455 section 8.1 has it: a caption cut in the
+        middle of a letter must not cost the audio of a reconnect.
+
+        Raises
+        ------
+        ConnectionEnded
+            The peer closed, is gone, or has stopped to answer.
+        WireError
+            The peer broke the framing, or sent a message over the limit.
+        Aborted
+            `abort` was called.
+        """
+        stream = self._stream
+        deadline_ns = time.monotonic_ns() + int(timeout_s * NS_PER_S)
+        while True:
+            stream.deadline_ns = min(deadline_ns, self._alarm_ns)
+            frame = self._read_frame()
+            if frame is not None:
+                message = self._take(frame)
+                arrival_ns = stream.read_ns
+                if arrival_ns >= self._alarm_ns:
+                    self._keep_alive()
+                if message is not None:
+                    return message, arrival_ns
+            now_ns = time.monotonic_ns()
+            if frame is None and now_ns >= self._alarm_ns:
+                self._keep_alive()
+            if now_ns >= deadline_ns:
+                return None
+
+    def _read_frame(self) -> Any:
+        """A whole frame, or None at the deadline; the library keeps the part that has come."""
+        try:
+            frame = self._frames.recv_frame()
+        except websocket.WebSocketTimeoutException:
+            return None
+        except Aborted:
+            raise
+        except TooMuch:
+            raise self._broken(1009, f"a message of more than {self._message_limit} octets") from None
+        except (websocket.WebSocketConnectionClosedException, OSError) as exc:
+            raise ConnectionEnded(1006, type(exc).__name__) from exc
+        except Exception as exc:
+            raise self._broken(1002, f"a frame that is none ({type(exc).__name__})") from exc
+        self._allow_one_frame()
+        if frame.mask_value:
+            raise self._broken(1002, "a masked frame")  # RFC 6455 section 5.1: a client must close
+        return frame
+
+    def _allow_one_frame(self) -> None:
+        self._stream.allowance_octets = self._message_limit - len(self._parts or b"") + _FRAME_HEADER_OCTETS + _CONTROL_LIMIT_OCTETS
+
+    def _take(self, frame: Any) -> str | bytes | None:
+        """Act on a control frame; put fragments together; a whole message is returned."""
+        opcode, data = frame.opcode, frame.data
+        if opcode in (_BINARY, _TEXT):
+            if self._parts is not None:
+                raise self._broken(1002, "a new message inside a fragmented one")
+            if frame.fin:
+                return _text_of(data) if opcode == _TEXT else bytes(data)
+            self._parts, self._parts_are_text = bytearray(data), opcode == _TEXT
+            return None
+        if opcode == _CONTINUED:
+            if self._parts is None:
+                raise self._broken(1002, "a continuation of nothing")
+            if len(self._parts) + len(data) > self._message_limit:
+                raise self._broken(1009, f"a message of more than {self._message_limit} octets")
+            self._parts += data
+            if not frame.fin:
+                return None
+            whole, self._parts = bytes(self._parts), None
+            return _text_of(whole) if self._parts_are_text else whole
+        if len(data) > _CONTROL_LIMIT_OCTETS or not frame.fin:
+            raise self._broken(1002, "a control frame that is too long or fragmented")
+        if opcode == _PING:
+            self._send(data, _PONG)
+        elif opcode == _PONG:
+            self._take_pong(data)
+        else:
+            self._take_close(data)
+        return None
+
+    def _take_close(self, data: bytes) -> None:
+        code = struct.unpack_from("!H", data)[0] if len(data) >= 2 else 1005
+        self._say_goodbye(1000 if code == 1005 else code)
+        raise ConnectionEnded(code, self._shown(_text_of(data[2:])))
+
+    # --- keeping alive -------------------------------------------------------------------------------------
+
+    def _keep_alive(self) -> None:
+        """The alarm has gone off: a ping is due, or its pong overdue."""
+        now_ns = time.monotonic_ns()
+        if self._ping_ns:
+            if self._stream.read_ns <= self._ping_ns:
+                raise ConnectionEnded(1006, f"nothing came for {(now_ns - self._ping_ns) / NS_PER_S:.1f} s, not even an answer to a ping")
+            self.pongs_missed += 1
+        self._pings_sent += 1
+        self._ping_ns = now_ns
+        self._alarm_ns = now_ns + self._pong_timeout_ns
+        self._send(struct.pack("!Q", self._pings_sent), _PING)
+
+    def _take_pong(self, data: bytes) -> None:
+        # Pongs that answer nothing are allowed, and late ones are not to be mistaken for the present one.
+        if self._ping_ns and data == struct.pack("!Q", self._pings_sent):
+            self.rtt_ms = (self._stream.read_ns - self._ping_ns) / NS_PER_MS
+            self._ping_ns = 0
+            self._alarm_ns = self._stream.read_ns + self._ping_interval_ns
+
+    # --- ending --------------------------------------------------------------------------------------------
+
+    def _broken(self, code: int, what: str) -> WireError:
+        self._say_goodbye(code)
+        # Retryable: it may have been one broken session; whether it was is known after a few attempts.
+        return WireError(f"{self.url} sent {what}; the connection was closed with code {code}", retryable=True)
+
+    def _say_goodbye(self, code: int) -> None:
+        """Send a close frame if that goes without waiting."""
+        if self._open:
+            self._open = False
+            self._stream.deadline_ns = 0
+            with contextlib.suppress(Exception):  # whoever is gone needs no goodbye
+                self._frames.send(struct.pack("!H", code), _CLOSE)
+
+    def _shown(self, text: str) -> str:
+        """The peer's words without the token, which it may echo."""
+        if self._token is not None:
+            for form in (self._token.value, quote(self._token.value, safe="")):
+                text = text.replace(form, "(token)")
+        return text
+
+    @property
+    def octets_received(self) -> int:
+        """From the socket, ever, headers included. Thread: any."""
+        return self._stream.octets_received
+
+    def abort(self) -> None:
+        """Make the call that the owner is in, and every later one, raise `Aborted`. Thread: any."""
+        self._stream.abort()
+
+    def close(self, code: int = 1000, timeout_s: float = 1.0) -> None:
+        """Say goodbye, wait at most `timeout_s` for the answer, and give everything back. Any number of times.
+
+        After `abort`, and after the peer's own close, nothing is waited for.
+        """
+        was_open = self._open
+        self._say_goodbye(code)
+        if was_open and not self._stream.aborted:
+            deadline_ns = time.monotonic_ns() + int(timeout_s * NS_PER_S)
+            self._stream.deadline_ns = deadline_ns
+            with contextlib.suppress(Exception):  # whatever happens now, the connection ends
+                while time.monotonic_ns() < deadline_ns:
+                    self._allow_one_frame()
+                    if self._frames.recv_frame().opcode == _CLOSE:
+                        break
+        self._stream.close()
+
+
+def _text_of(data: bytes) -> str:
+    return bytes(data).decode("utf-8", "replace")
+
+
+def _with_token(url: str, value: str) -> str:
+    """`url` with `value` as its ``access_token``, in place of an older one; the rest of the query stays as it is."""
+    parts = urlsplit(url)
+    kept = [item for item in parts.query.split("&") if item and item.partition("=")[0] != "access_token"]
+    return urlunsplit(parts._replace(query="&".join([*kept, "access_token=" + quote(value, safe="")]), fragment=""))
+
+
+def _read_head(octets: bytes) -> tuple[int, http.client.HTTPMessage] | None:
+    """Status and headers of an HTTP answer, of which the end may be missing; None if it is none."""
+    line, _, rest = octets.partition(b"\r\n")
+    words = line.split(None, 2)
+    if len(words) < 2 or not words[0].startswith(b"HTTP/") or len(words[1]) != 3 or not words[1].isdigit():
+        return None
+    try:
+        headers = http.client.parse_headers(io.BytesIO(rest.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"))
+    except (http.client.HTTPException, ValueError):
+        headers = http.client.HTTPMessage()
+    return int(words[1]), headers

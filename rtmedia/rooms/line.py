@@ -1,0 +1,155 @@
+"""The line: all rooms of one engine, their doorways and their memory, without a thread or a clock.
+
+The engine gives each room a thread; the simulation calls `Line.step` with a clock of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rtmedia.dsp.gain import Gain
+from rtmedia.dsp.limiter import Limiter
+from rtmedia.dsp.resample import make_resampler
+from rtmedia.errors import ConfigError
+from rtmedia.jitter.state import Buffer
+from rtmedia.ports import Codec, Effect, Format
+from rtmedia.rooms.decode import Decode, decode_step
+from rtmedia.rooms.play import Play
+from rtmedia.rooms.render import HOLD_ON_PAUSE, MAX_EFFECTS, PAUSED, Render, render_step
+from rtmedia.rt.memory import store_word
+from rtmedia.rt.ring import FrameRing
+from rtmedia.units import frames_of_ms
+
+#: Longest block that an effect at the device's rate is ever given, in frames above the nominal.
+_SPARE_FRAMES = 64
+
+
+class Line:
+    """Everything between the wire ring and the device's call, made in one go.
+
+    Parameters
+    ----------
+    rate_hz, channels
+        Of the source.
+    device_rate_hz
+        Of the sink.
+    codec
+        How payloads are written.
+    effects
+        Run in this order at the source's rate.
+    transport, profile, price_ms, min_ms, max_ms, start_ms
+        See `rtmedia.config.Jitter`.
+    gain_db, ceiling_db
+        Of the last two stations.
+    lead_ms
+        Rendered audio that waits for the device.
+    hold_limit_ms
+        With `hold_on_pause`, how much may wait while paused.
+
+    Notes
+    -----
+    Thread: built and owned by the driver.   Real-time: all memory is made here, none later.
+    """
+
+    def __init__(
+        self,
+        *,
+        rate_hz: int,
+        channels: int,
+        device_rate_hz: int,
+        codec: Codec,
+        effects: Sequence[Effect],
+        transport: str = "tcp",
+        profile: str = "conversation",
+        price_ms: float = 10_000.0,
+        min_ms: float = 20.0,
+        max_ms: float = 1_000.0,
+        start_ms: float = 40.0,
+        gain_db: float = 0.0,
+        ceiling_db: float = -1.0,
+        lead_ms: float = 20.0,
+        hold_on_pause: bool = False,
+        hold_limit_ms: float = 30_000.0,
+    ) -> None:
+        if len(effects) > MAX_EFFECTS:
+            raise ConfigError(f"{len(effects)} effects were given; the limit is {MAX_EFFECTS}")
+        source = Format(rate_hz, channels)
+        device = Format(device_rate_hz, channels)
+        self.rate_hz, self.channels, self.device_rate_hz = rate_hz, channels, device_rate_hz
+        store_ms = max(8_000.0, 1.5 * max_ms, hold_limit_ms + 4_000.0 if hold_on_pause else 0.0)
+        self.buffer = Buffer(
+            rate_hz,
+            channels,
+            transport=transport,
+            profile=profile,
+            price_ms=price_ms,
+            min_ms=min_ms,
+            max_ms=max_ms,
+            start_ms=start_ms,
+            store_ms=store_ms,
+        )
+        block = self.buffer.block_frames
+        out_block = device_rate_hz // 100 + _SPARE_FRAMES
+        self.decode = Decode(codec.make(source, rate_hz // 4), rate_hz, channels)
+        self.descriptions = tuple(effects)
+        self.effects = [effect.make(source, block) for effect in effects]
+        self.resampler = make_resampler(rate_hz, device_rate_hz, channels, block)
+        self.gain = Gain(gain_db).make(device, out_block)
+        self.limiter = Limiter(ceiling_db).make(device, out_block)
+        self.lead_frames = max(frames_of_ms(lead_ms, device_rate_hz), device_rate_hz // 100)
+        self.audio = FrameRing(1 << math.ceil(math.log2(device_rate_hz)), channels)
+        self.play = Play(self.audio, device_rate_hz)
+        self.render = Render(
+            self.buffer,
+            self.decode.packet_records,
+            self.decode.packet_frames,
+            self.effects,
+            self.resampler,
+            self.gain,
+            self.limiter,
+            self.play,
+            rate_hz=rate_hz,
+            device_rate_hz=device_rate_hz,
+            lead_frames=self.lead_frames,
+            max_packet_frames=self.decode.max_frames,
+            hold_limit_ms=hold_limit_ms,
+        )
+        if hold_on_pause:
+            store_word(self.render.wishes, HOLD_ON_PAUSE, 1)
+
+    @property
+    def chain_latency_frames(self) -> int:
+        """Frames, at the device's rate, by which sound is late after the jitter buffer: effects, resampler, limiter."""
+        at_source = sum(effect.latency_frames for effect in self.effects)
+        late = at_source * self.device_rate_hz / self.rate_hz + self.resampler.delay_frames
+        return round(late + self.gain.latency_frames + self.limiter.latency_frames)
+
+    def step(self, now_ns: int) -> bool:
+        """Decode what waits, then render what fits. For drivers with one thread."""
+        worked = False
+        while decode_step(self.decode.address, now_ns):
+            worked = True
+        return bool(render_step(self.render.address, now_ns)) or worked
+
+    def pause(self, paused: bool) -> None:
+        """Fade out, or back in, between two blocks. Thread: the control side."""
+        store_word(self.render.wishes, PAUSED, int(paused))
+
+    def update(self, *, gain_db: float | None = None, ceiling_db: float | None = None, effects: Sequence[Effect] | None = None) -> None:
+        """Change settings while playing; each effect takes them over without a click. Thread: the control side."""
+        if effects is not None:
+            kinds = [type(effect) for effect in self.descriptions]
+            if [type(effect) for effect in effects] != kinds:
+                names = [effect.name for effect in self.descriptions]
+                raise ConfigError(
+                    f"update was given effects {[effect.name for effect in effects]}; a running engine keeps {names}: "
+                    "give the same ones with new settings, or start another engine"
+                )
+            for instance, effect in zip(self.effects, effects, strict=True):
+                instance.update(effect.values())
+            self.descriptions = tuple(effects)
+        if gain_db is not None:
+            self.gain.update(Gain(gain_db).values())
+        if ceiling_db is not None:
+            self.limiter.update(Limiter(ceiling_db).values())

@@ -1,0 +1,253 @@
+"""What the simulated server sends and when, without a clock: speech → packets → a network's fates → due times.
+
+Program time is nanoseconds since the stream began. A server turns it into real time by adding one number.
+"""
+
+from __future__ import annotations
+
+import base64
+import heapq
+import itertools
+import json
+import math
+import random
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from rtmedia.codec import codec_named
+from rtmedia.errors import ConfigError
+from rtmedia.ports import RATES_HZ, Block
+from rtmedia.sim.network import Network, NetworkModel, TraceNetwork
+from rtmedia.sim.options import ServerOptions
+from rtmedia.sim.script import Script, Utterance, conversation, read_script
+from rtmedia.sim.speech import Speech, read_speech
+from rtmedia.sim.trace import Trace, read_bundle, read_trace
+from rtmedia.units import NS_PER_MS, frames_of_ms, gain_of_db
+
+_HEADERS = {"aligned": struct.Struct("<I4xq"), "packed": struct.Struct("<Iq")}
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message that arrives at `due_ns` (program time); `seq` is None for all but audio."""
+
+    due_ns: int
+    data: bytes | str
+    seq: int | None = None
+
+
+@dataclass(frozen=True)
+class Material:
+    """The files behind a program, read once."""
+
+    speech: Speech
+    script: Script
+    trace: Trace | None
+
+    @classmethod
+    def of(cls, options: ServerOptions) -> Material:
+        """Read what `options` name; `ConfigError` where that cannot be done."""
+        if options.speech:
+            speech = read_speech(options.speech)
+            script = read_script(options.transcript) if options.transcript else Script(())
+        else:
+            speech, script = conversation()
+        trace = _trace(options.trace) if options.trace else None
+        if trace is not None and trace.packet_ms not in range(10, 121, 10):
+            raise ConfigError(f"trace {trace.name} has a packet every {trace.packet_ms} ms; 10, 20, … 120 ms can be replayed")
+        return cls(speech, script, trace)
+
+
+def _trace(name: str) -> Trace:
+    path, bundled, member = name.rpartition(".npz:")
+    if not bundled:
+        return read_trace(name)
+    bundle = read_bundle(f"{path}.npz")
+    if member not in bundle:
+        raise ConfigError(f"trace bundle {path}.npz has no {member!r}; it has {', '.join(sorted(bundle))}")
+    return bundle[member]
+
+
+class Program:
+    """The stream that a server tells everybody: encoded once for one rate, cut into packets on demand.
+
+    Parameters
+    ----------
+    options, material
+        What to send.
+    rate_hz
+        The rate that the subscription asks for.
+
+    Notes
+    -----
+    Thread: any; immutable.   Real-time: no.
+    """
+
+    def __init__(self, options: ServerOptions, material: Material, rate_hz: int) -> None:
+        if rate_hz not in RATES_HZ:
+            raise ConfigError(f"rate_hz is {rate_hz}; the supported rates are {RATES_HZ}")
+        self.options = options
+        self.rate_hz = rate_hz
+        self.trace = material.trace
+        self.packet_ms = round(material.trace.packet_ms) if material.trace is not None else options.packet_ms
+        self.packet_ns = self.packet_ms * NS_PER_MS
+        frames = frames_of_ms(self.packet_ms, rate_hz)
+        block = _padded(material.speech.at(rate_hz, options.channels).block, frames)
+        if options.noise_dbfs > -120.0:
+            noise = np.random.default_rng(options.network.seed).standard_normal(block.shape, np.float32)
+            block = block + noise * np.float32(gain_of_db(options.noise_dbfs))
+        codec = codec_named(options.codec)
+        if not hasattr(codec, "encode"):
+            raise ConfigError(f"codec {options.codec!r} has no encode; the simulated server needs one")
+        self._encoded: bytes = codec.encode(block)
+        self.lap_packets = block.shape[0] // frames
+        self._packet_octets = len(self._encoded) // self.lap_packets
+        self.utterances = material.script.utterances if options.transcripts else ()
+        #: Packets until the end of the stream; None where it has none.
+        self.packets: int | None = None
+        if not options.loop:
+            self.packets = int(self.trace.seq[-1] - self.trace.seq[0]) + 1 if self.trace is not None else self.lap_packets
+
+    def payload(self, index: int) -> bytes:
+        """Encoded audio of packet `index`; the speech repeats."""
+        start = index % self.lap_packets * self._packet_octets
+        return self._encoded[start : start + self._packet_octets]
+
+    def timestamp_ms(self, index: int) -> int:
+        """Media time of a packet's first frame on the server's clock."""
+        return self.options.start_timestamp_ms + index * self.packet_ms
+
+    def network(self, connection: int) -> Network:
+        """The network of the connection with this number, from 0."""
+        if self.trace is not None:
+            return TraceNetwork(self.trace, repeat=self.options.loop)
+        return NetworkModel(self.options.network, connection)
+
+    def first_seq(self, connection: int) -> int:
+        """Sequence number of a connection's first packet: each connection has an origin of its own."""
+        if connection == 0:
+            return self.options.start_seq
+        return random.Random(f"{self.options.network.seed}/{connection}/origin").getrandbits(32)
+
+    def index_at(self, position_ns: int) -> int:
+        """The first packet that the sender has not sent at `position_ns`."""
+        drift_ppm = 0.0 if self.trace is not None else self.options.network.drift_ppm
+        return math.ceil(position_ns * (1.0 + drift_ppm * 1e-6) / self.packet_ns)
+
+    def ended_at(self, position_ns: int) -> bool:
+        """Whether everything has been sent at `position_ns`."""
+        return self.packets is not None and self.index_at(position_ns) >= self.packets
+
+
+def _padded(block: Block, frames: int) -> Block:
+    """Silence up to a whole number of packets, at least one."""
+    missing = max(frames - block.shape[0], -block.shape[0] % frames)
+    return np.concatenate([block, np.zeros((missing, block.shape[1]), np.float32)]) if missing else block
+
+
+def deliveries(program: Program, connection: int = 0, position_ns: int = 0) -> Iterator[Delivery]:
+    """All messages of one connection that begins at `position_ns`, in the order of their due times."""
+    network = program.network(connection)
+    first = program.index_at(position_ns)
+    first_seq = program.first_seq(connection)
+    junk = random.Random(f"{program.options.network.seed}/{connection}/junk")
+    last = program.packets
+    indices = itertools.count(first) if last is None else range(first, last)
+    audio: Iterator[tuple[int, int, Utterance | None]] = ((index * program.packet_ns, index, None) for index in indices)
+    waiting: list[tuple[int, int, Delivery]] = []  # a heap; the middle number keeps equals in order
+    order = 0
+    for send_ns, number, utterance in heapq.merge(audio, _texts(program, first), key=lambda event: event[0]):
+        if utterance is None:
+            horizon_ns = network.earliest_ns(number, send_ns)
+            while waiting and waiting[0][0] <= horizon_ns:
+                yield heapq.heappop(waiting)[2]
+            seq = (first_seq + number - first) & 0xFFFFFFFF
+            data = _audio_message(program, seq, number)
+            for due_ns in network.arrivals(number, send_ns):
+                order += 1
+                heapq.heappush(waiting, (due_ns, order, Delivery(due_ns, data, seq)))
+                if junk.random() < program.options.junk:
+                    order += 1
+                    heapq.heappush(waiting, (due_ns, order, Delivery(due_ns, _junk_message(junk))))
+        else:
+            due_ns = max(network.text_arrival_ns(send_ns), position_ns)
+            order += 1
+            heapq.heappush(waiting, (due_ns, order, Delivery(due_ns, _text_message(utterance, number))))
+    while waiting:
+        yield heapq.heappop(waiting)[2]
+
+
+def _texts(program: Program, first: int) -> Iterator[tuple[int, int, Utterance | None]]:
+    """Send time, timestamp and utterance, from packet `first` on, lap after lap, sorted."""
+    lead_ms = program.options.transcript_lead_ms
+    begin_ms = first * program.packet_ms
+    for lap in itertools.count():
+        lap_ms = lap * program.lap_packets * program.packet_ms
+        if not program.utterances or (program.packets is not None and lap_ms >= program.packets * program.packet_ms):
+            return
+        for utterance in program.utterances:
+            start_ms = lap_ms + utterance.start_ms
+            if program.packets is not None and start_ms >= program.packets * program.packet_ms:
+                return
+            # What a later connection finds already said stays unsaid; the first one gets everything.
+            if first and start_ms - lead_ms < begin_ms:
+                continue
+            send_ms = max(begin_ms, start_ms - lead_ms)
+            yield round(send_ms * NS_PER_MS), program.options.start_timestamp_ms + round(start_ms), utterance
+
+
+def _audio_message(program: Program, seq: int, index: int) -> bytes | str:
+    payload, timestamp_ms = program.payload(index), program.timestamp_ms(index)
+    if program.options.json_audio:
+        coded = base64.b64encode(payload).decode("ascii")
+        return json.dumps({"type": "media", "seq": seq, "timestamp": timestamp_ms, "audioData": coded})
+    return _HEADERS[program.options.header].pack(seq, timestamp_ms) + payload
+
+
+def _text_message(utterance: Utterance, timestamp_ms: int) -> str:
+    message: dict[str, object] = {
+        "type": "transcript",
+        "text": utterance.text,
+        "confidence": utterance.confidence,
+        "timestamp": timestamp_ms,
+    }
+    if utterance.speaker:
+        message["speaker"] = utterance.speaker
+    return json.dumps(message, ensure_ascii=False)
+
+
+#: Messages that no receiver can use. None carries a plausible sequence number together with usable audio.
+_JUNK: tuple[bytes | str, ...] = (
+    b"",
+    b"\x00",
+    b"\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b",
+    bytes(15),
+    "",
+    "not JSON",
+    "null",
+    "[]",
+    "17",
+    '"media"',
+    "{}",
+    '{"type": 5}',
+    '{"type": "transcript"}',
+    '{"type": "transcript", "text": 3, "timestamp": "soon"}',
+    '{"type": "transcript", "text": "no time"}',
+    '{"type": "media", "seq": -1, "timestamp": 0, "audioData": "AAAA"}',
+    '{"type": "media", "seq": 1.5, "timestamp": 0, "audioData": "AAAA"}',
+    '{"type": "media", "seq": 1, "timestamp": 0, "audioData": "?"}',
+    '{"type": "media", "seq": 1}',
+    '{"type": "unheard of", "seq": 7}',
+    '{"type": "transcript", "text": "cut o',
+    "[" * 3000,
+)
+
+
+def _junk_message(chance: random.Random) -> bytes | str:
+    message = chance.choice(_JUNK)
+    if message == b"":
+        return bytes(chance.getrandbits(8) for _ in range(chance.randrange(12)))  # shorter than either header
+    return message
