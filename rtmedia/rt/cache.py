@@ -139,12 +139,11 @@ def kernel_cache_dir(source: str) -> Path | None:
 
 
 def discard(directory: Path) -> None:
-    """Empty one module's directory, as far as that can be done: what it holds could not be used."""
-    try:
-        for path in directory.iterdir():
-            path.unlink(missing_ok=True)
-    except OSError:
-        pass  # somebody else's clean-up, or a disk that refuses; the caller compiles without a cache
+    """Remove one module's directory, as far as that can be done: what it holds could not be used.
+
+    numba makes it again, with a folder inside, for the next kernel that is stored.
+    """
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def _used_ns(directory: Path) -> int:
