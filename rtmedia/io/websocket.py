@@ -148,6 +148,8 @@ class WebSocketConnection:
             self._stream.open(host, port or (443 if secure else 80), tls=tls)
             self._stream.allowance_octets = _HANDSHAKE_LIMIT_OCTETS
             self._frames.connect(socket=self._stream, redirect_limit=0, **self._request())
+            if self._frames.getstatus() != 101:  # releases of the library differ in what they do with a redirect
+                return self._refused(websocket.WebSocketException())
         except SourceError as exc:  # aborted, or the proxy's
             return exc.with_traceback(None)  # its frames are the library's, and hold the request
         except ssl.SSLCertVerificationError as exc:

@@ -232,7 +232,7 @@ JSON = st.recursive(
 )
 NEAR_MISSES = st.fixed_dictionaries(
     {"type": st.sampled_from(["media", "transcript", "ack", "end", "video"])},
-    optional={key: JSON for key in ("seq", "timestamp", "audioData", "audio", "payload", "text", "confidence", "reason")},
+    optional=dict.fromkeys(("seq", "timestamp", "audioData", "audio", "payload", "text", "confidence", "reason"), JSON),
 )
 
 
