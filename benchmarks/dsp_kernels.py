@@ -36,6 +36,7 @@ def candidates(rate_hz: int, channels: int, block: np.ndarray[Any, Any]) -> dict
     work, copy = block.copy(), np.empty_like(block)
     format = Format(rate_hz, channels)
     keep: list[Any] = [work, copy]
+    metered = (work.ctypes.data, frames, channels, copy.ctypes.data)
 
     def effect(*effects: Any) -> Callable[[], object]:
         made = [one.make(format, frames) for one in effects]
@@ -57,7 +58,7 @@ def candidates(rate_hz: int, channels: int, block: np.ndarray[Any, Any]) -> dict
         "compressor": effect(Compressor()),
         "gate": effect(gate),
         "chain": effect(gate, Compressor(), Gain(-3.0), Limiter()),
-        "level": lambda: measure(work.ctypes.data, frames, channels, copy.ctypes.data),
+        "level": lambda: measure(*metered),
     }
     if rate_hz != DEVICE_HZ:
         for name, in_hz, out_hz in (("resample up", rate_hz, DEVICE_HZ), ("resample down", DEVICE_HZ, rate_hz)):

@@ -5,10 +5,11 @@ half a second tells the floor; powers near it make speech's *absence* likely; th
 proportion to that likelihood. The gain is the log-spectral estimator for speech, bent towards the floor ``-depth_db``
 by the probability that there is speech at all, judged from the bin, its neighbours and a wide band around it.
 
-Sources: I. Cohen, *Noise spectrum estimation in adverse environments: improved minima controlled recursive averaging*, IEEE
-TSAP 11(5), 2003 (noise); I. Cohen, B. Berdugo, *Speech enhancement for non-stationary noise environments*, Signal Processing 81, 2001 (OM-LSA
-gain); Y. Ephraim, D. Malah, IEEE TASSP 33(2), 1985 (log-spectral amplitude); E1 in three pieces: R. Martin et al., 2004. The minima are shorter (0.5 s)
-than published and the frame-level term is left out: both measured better on speech over fans, hum and street.
+Sources: I. Cohen, *Noise spectrum estimation in adverse environments: improved minima controlled recursive averaging*,
+IEEE TSAP 11(5), 2003 (noise); I. Cohen, B. Berdugo, *Speech enhancement for non-stationary noise environments*, Signal
+Processing 81, 2001 (OM-LSA gain); Y. Ephraim, D. Malah, IEEE TASSP 33(2), 1985 (log-spectral amplitude); E1 in three
+pieces: R. Martin et al., 2004. The minima are shorter (0.5 s) than published and the frame-level term is left out: both
+measured better on speech over fans, hum and street. The limit `_NOISE_MOST` is our own.
 
 Powers are those of 16-bit amplitudes, so that 1 is below any sound.
 """
