@@ -88,6 +88,7 @@ HEADER = np.dtype(
         ("rho", "f8"),
         ("slope", "f8"),  # gain per frame of a sound that was falling already
         ("slope_gain", "f8"),
+        ("ceiling", "f8"),  # gain that keeps the repetition of a loud piece from being louder than any 10 ms heard
         ("gain", "f8"),  # of the last frame made, 1 … 0: what the merge ramps up from
         ("coherence", "f8"),  # correlation of the two channels
         # where the arrays are, as octets from the start of the record; each holds `channels` parts
@@ -401,6 +402,19 @@ def conceal_begin(state_address, history_address, frames):
     header.hold_frames = int(voicing * min(HOLD_PERIODS * whole, HOLD_MAX_S * rate_hz))
     header.end_frames = int((END_UNVOICED_S + (END_VOICED_S - END_UNVOICED_S) * voicing) * rate_hz)
 
+    # A short lag after an onset may repeat the loudest part of a period alone: bring it down to what was heard.
+    header.ceiling = 1.0
+    block = min(count, rate_hz // 100)
+    if count >= whole:
+        total = dot(mono, mono, block)
+        loudest = total
+        for i in range(block, count):
+            total += mono[i] * mono[i] - mono[i - block] * mono[i - block]
+            loudest = max(loudest, total)
+        repeated = dot(mono[count - whole :], mono[count - whole :], whole) * block
+        if repeated > loudest * whole and loudest > 0.0:
+            header.ceiling = math.sqrt(loudest * whole / repeated)
+
     # A sound that was falling goes on falling, at most to half per period.
     header.slope = 1.0
     if count >= 2 * whole:
@@ -492,6 +506,7 @@ def _produce(state_address, out, frames):
         if t < end:
             gain = header.slope_gain
             header.slope_gain *= header.slope
+            gain *= 1.0 + (header.ceiling - 1.0) * min(1.0, t / header.mix_frames)
             if t > hold:
                 u = (t - hold) / (end - hold)
                 gain *= 1.0 - u * u * (3.0 - 2.0 * u)
@@ -501,7 +516,8 @@ def _produce(state_address, out, frames):
             voiced += (header.voicing - 1.0) * t / header.mix_frames
         else:
             voiced = header.voicing
-        noisy = math.sqrt(max(0.0, 1.0 - voiced * voiced))
+        # Under the power-keeping sqrt(1 - voiced^2): the repetition brings some noise of its own, and 10 ms of noise vary.
+        noisy = 1.0 - voiced * voiced
         rest = math.sqrt(max(0.0, 1.0 - gain * gain))
         ringing = 0.0
         if t < header.ring_frames:
@@ -572,13 +588,13 @@ def _mono_at(block, i):
     return total
 
 
-@kernel("f8(f4[:, ::1], f4[:, ::1], i8, i8, i8)")
-def _likeness(made, good, start, end, shift):
-    """Normalised correlation of `made`, `shift` frames later, with `good` over ``start … end``."""
+@kernel("f8(f4[:, ::1], f4[:, ::1], i8, i8, i8, i8)")
+def _likeness(made, good, start, end, shift, stride):
+    """Normalised correlation of `made`, `shift` frames later, with every stride-th frame of `good` over ``start … end``."""
     cross = 0.0
     energy_made = 0.0
     energy_good = 0.0
-    for i in range(start, end):
+    for i in range(start, end, stride):
         a = _mono_at(made, i + shift)
         b = _mono_at(good, i)
         cross += a * b
@@ -642,11 +658,12 @@ def conceal_merge(state_address, next_address, frames, fade_frames):
 
     # In step: the shift at which the later part of the fade looks most alike; small shifts are preferred.
     shift = 0
-    best = _likeness(made, good, fade // 4, fade, 0)
+    stride = max(1, header.rate_hz // 16_000)  # the waveform's shape is in its lower half
+    best = _likeness(made, good, fade // 4, fade, 0, stride)
     if gain > 0.1 and header.voicing > 0.0:
         least = max(0.4, best + 0.05)
-        for candidate in range(-min(reach, fade // 4), reach + 1):
-            rho = _likeness(made, good, fade // 4, fade, candidate)
+        for candidate in range(-reach, reach + 1, stride):
+            rho = _likeness(made, good, fade // 4, fade, candidate, stride)
             if rho - 0.1 * abs(candidate) / max(1, reach) > least:
                 least = rho - 0.1 * abs(candidate) / max(1, reach)
                 best = rho
