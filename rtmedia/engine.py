@@ -557,11 +557,15 @@ class Engine:
 
 
 def default_effects() -> tuple[Effect, ...]:
-    """What cleans the sound unless told otherwise: spectral gate, then compressor."""
+    """What cleans the sound unless told otherwise: spectral gate, then compressor, both at their lowest latency.
+
+    6 ms instead of 10 costs the gate 0.04 of PESQ; without look-ahead the compressor lets the first 3 ms of an onset
+    through, which the limiter behind it catches. Together that is 10 ms less between the speaker's mouth and the ear.
+    """
     from rtmedia.dsp.compressor import Compressor
     from rtmedia.dsp.gate import SpectralGate
 
-    return (SpectralGate(), Compressor())
+    return (SpectralGate(latency="6ms", any_block=False), Compressor(lookahead=False))
 
 
 def _room_error(name: str, exc: BaseException) -> RoomError:
