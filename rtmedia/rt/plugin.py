@@ -38,7 +38,7 @@ def run_codec(function, payload, length, out, max_frames, state):
 _WISH_OFFSET = 8
 
 
-@kernel("void(i8, f4[::1])")
+@kernel("void(i8, f4[::1])", keep_gil=True)
 def wishes_write(state, values):
     """Publish new settings in the head of the state at address `state`. Thread: control, alone."""
     version = view_i8(state, 1)
@@ -50,7 +50,7 @@ def wishes_write(state, values):
     store_release(version, 0, before + 2)
 
 
-@kernel("i8(i8, i8, i8, i8)")
+@kernel("i8(i8, i8, i8, i8)", keep_gil=True)
 def wishes_take(state, seen, target, count):
     """Copy the first `count` settings to the float32s at address `target` if they are newer than version `seen`.
 
