@@ -469,8 +469,6 @@ class Engine:
             table.stop()
         if self._server is not None:
             self._server.close(max(0.05, deadline - time.monotonic()))
-        if self._tokens is not None:
-            self._tokens.close()
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(max(0.01, deadline - time.monotonic()))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -229,7 +229,7 @@ class SpectralGate:
         window = 2 * size
         analysis, synthesis = windows(size, overlap)
         plan = make_plan(FFT_LENGTH[rate])
-        arrays = {
+        arrays: dict[str, npt.NDArray[Any]] = {
             "analysis": (analysis * _FULL_SCALE).astype(np.float32),
             "synthesis": (synthesis / _FULL_SCALE).astype(np.float32),
             "plan": np.frombuffer(plan.tobytes(), np.uint8),

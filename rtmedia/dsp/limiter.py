@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from numba import carray
 
 from rtmedia.dsp.state import check_range, header_dtype, make_state
@@ -175,7 +177,7 @@ class Limiter:
         ahead = frames_of_ms(LOOK_AHEAD_MS, format.rate_hz)
         window = ahead + 1
         ceiling = gain_of_db(self.ceiling_db)
-        arrays = {
+        arrays: dict[str, npt.NDArray[Any]] = {
             "delayed": np.zeros((window, format.channels), np.float32),
             "ceilings": np.full(window, ceiling, np.float32),
             "sums": np.full(window, _ONE, np.int64),

@@ -5,10 +5,11 @@ half a second tells the floor; powers near it make speech's *absence* likely; th
 proportion to that likelihood. The gain is the log-spectral estimator for speech, bent towards the floor ``-depth_db``
 by the probability that there is speech at all, judged from the bin, its neighbours and a wide band around it.
 
-Sources: I. Cohen, *Noise spectrum estimation in adverse environments: improved minima controlled recursive averaging*, IEEE
-TSAP 11(5), 2003 (noise); I. Cohen, B. Berdugo, *Speech enhancement for non-stationary noise environments*, Signal Processing 81, 2001 (OM-LSA
-gain); Y. Ephraim, D. Malah, IEEE TASSP 33(2), 1985 (log-spectral amplitude); E1 in three pieces: R. Martin et al., 2004. The minima are shorter (0.5 s)
-than published and the frame-level term is left out: both measured better on speech over fans, hum and street.
+Sources: I. Cohen, *Noise spectrum estimation in adverse environments: improved minima controlled recursive averaging*,
+IEEE TSAP 11(5), 2003 (noise); I. Cohen, B. Berdugo, *Speech enhancement for non-stationary noise environments*, Signal
+Processing 81, 2001 (OM-LSA gain); Y. Ephraim, D. Malah, IEEE TASSP 33(2), 1985 (log-spectral amplitude); E1 in three
+pieces: R. Martin et al., 2004. The minima are shorter (0.5 s) than published and the frame-level term is left out: both
+measured better on speech over fans, hum and street. The limit `_NOISE_MOST` is our own.
 
 Powers are those of 16-bit amplitudes, so that 1 is below any sound.
 """
@@ -64,6 +65,9 @@ _MIN_BIAS = _F(1.66)  # the minimum of a smoothed power lies so far under its me
 _QUIET_POWER, _QUIET_SMOOTH = _F(4.6), _F(1.67)
 _ABSENT_POWER, _ABSENT_SLOPE = _F(4.0), _F(1 / 3)
 _NOISE_SHARE, _NOISE_BIAS, _NOISE_LEAST = _F(0.10), _F(1.47), _F(1.0)
+#: What is averaged is never further over the minimum than this, hence the average neither. Without the limit a stream that
+#: begins within a word keeps that word as its noise for as long as no pause is much longer than half a second.
+_NOISE_MOST = _ABSENT_POWER * _MIN_BIAS
 _PAST_SHARE, _PRESENT_SHARE = _F(0.92), _F(0.08)
 _XI_LEAST, _XI_MOST, _GAMMA_MOST = _F(10**-2.5), _F(100.0), _F(1000.0)
 _V_MOST = _F(80.0)  # exp(-80) is still a normal float32: no 0 / 0 where absence is certain
@@ -128,6 +132,13 @@ def end_sub_window(rows_address, now_index, least_index, past_index, slot, bins)
 def follow_minima(rows_address, counters_address, bins):
     """Smooth the power, keep the minima of the last half second, of all frames and of the quiet ones."""
     counters = view_i8(counters_address, COUNTERS)
+    if counters[SUB_FRAME] == SUB_FRAMES:
+        counters[SUB_FRAME] = 0
+        slot = counters[SUB_WINDOW]
+        counters[SUB_WINDOW] = (slot + 1) % SUB_WINDOWS
+        end_sub_window(rows_address, SMOOTH_NOW, SMOOTH_MIN, SMOOTH_PAST, slot, bins)
+        end_sub_window(rows_address, CALM_NOW, CALM_MIN, CALM_PAST, slot, bins)
+    counters[SUB_FRAME] += 1
     first = counters[LEARNT] == 0
     past = _0 if first else _SMOOTH
     rest = _1 if first else _SMOOTH_REST
@@ -163,15 +174,6 @@ def follow_minima(rows_address, counters_address, bins):
         calm_min[k] = min(calm_min[k], now)
         calm_now[k] = min(calm_now[k], now)
 
-    counters[SUB_FRAME] += 1
-    if counters[SUB_FRAME] < SUB_FRAMES:
-        return
-    counters[SUB_FRAME] = 0
-    slot = counters[SUB_WINDOW]
-    counters[SUB_WINDOW] = (slot + 1) % SUB_WINDOWS
-    end_sub_window(rows_address, SMOOTH_NOW, SMOOTH_MIN, SMOOTH_PAST, slot, bins)
-    end_sub_window(rows_address, CALM_NOW, CALM_MIN, CALM_PAST, slot, bins)
-
 
 @kernel("void(i8, i8, i8)")
 def follow_noise(rows_address, counters_address, bins):
@@ -183,7 +185,8 @@ def follow_noise(rows_address, counters_address, bins):
     if learnt < _LEARN_FRAMES:
         share = _F(1.0 / (learnt + 1))
         for k in range(bins):
-            noise[k] = max(noise[k] + (power[k] / _NOISE_BIAS - noise[k]) * share, _NOISE_LEAST)
+            learning = noise[k] + (power[k] / _NOISE_BIAS - noise[k]) * share
+            noise[k] = max(min(learning, _NOISE_MOST * calm_min[k]), _NOISE_LEAST)
         counters[LEARNT] = learnt + 1
         return
     for k in range(bins):
@@ -197,7 +200,8 @@ def follow_noise(rows_address, counters_address, bins):
         absent = absent if smooth[k] * floor < _QUIET_SMOOTH else _0
         # The absence probability itself, never one minus presence: in float32 that drives the noise below zero.
         absence = absent * likelihood / (_1 - absent + absent * likelihood)
-        noise[k] = max(noise[k] + _NOISE_SHARE * absence * (power[k] - noise[k]), _NOISE_LEAST)
+        followed = noise[k] + _NOISE_SHARE * absence * (power[k] - noise[k])
+        noise[k] = max(min(followed, _NOISE_MOST * calm_min[k]), _NOISE_LEAST)
 
 
 @kernel("void(i8, i8)")

@@ -202,6 +202,7 @@ def _fill(address):
             run = min(run, b.splice_at - b.m)
         if run > 0:
             store_read(address, b.m, target, run)
+            b.hold_credit = 0
             if b.concealing:
                 conceal_merge(b.conceal, target, run, min(run, int(CONCEAL_FADE_MS * b.frames_per_ms)))
                 b.concealing = 0
@@ -229,6 +230,7 @@ def _fill(address):
                 return ENDED
             _conceal(address, filled, rest)
             b.held += rest
+            b.hold_credit += rest
             return HOLD
         entry = entries[following]
         gap = entry.position - b.m
@@ -258,9 +260,15 @@ def _fill(address):
         if b.ordered == 0 and waited < 20.0:
             _conceal(address, filled, rest)
             b.held += rest
+            b.hold_credit += rest
             return HOLD
-        made = min(rest, gap)
-        _conceal(address, filled, made)
+        # lost: what was concealed while waiting for it has already filled its place
+        credit = min(b.hold_credit, gap)
+        b.hold_credit -= credit
+        b.m += credit
+        made = min(rest, gap - credit)
+        if made > 0:
+            _conceal(address, filled, made)
         b.m += made
         b.run_start = b.m
         b.advanced += made
@@ -310,6 +318,7 @@ def buffer_tick(address, now_ms, out):
         if b.concealing:
             _conceal(address, 0, b.block)
             b.held += b.block
+            b.hold_credit += b.block
             b.total += b.block
             op = HOLD
         else:

@@ -24,24 +24,34 @@ zero-input response of ITU-T G.729, 3.7.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from numba import carray
 
-from rtmedia.errors import ConfigError
+from rtmedia.jitter.background import background_update, clean, mean_square
+from rtmedia.jitter.conceal_state import (
+    AT_A,
+    AT_R,
+    AT_RING,
+    BACKGROUND,
+    BACKGROUND_ORDER,
+    HEADER,
+    LEVELS,
+    MAX_FADE_S,
+    MAX_LAG_S,
+    MIN_LAG_S,
+    PHASES,
+    RING,
+    TAPS,
+    conceal_state,
+)
 from rtmedia.jitter.lpc import autocorrelate, dot, levinson
-from rtmedia.jitter.stretch import FLOOR_LEAST, FLOOR_RISE, FLOOR_START
 from rtmedia.rt.kernel import kernel, pointer_void
-from rtmedia.rt.memory import aligned_zeros, view_block, view_f8
+from rtmedia.rt.memory import view_block, view_f8
 
-#: What is analysed, and the least that `conceal_begin` should be given.
-HISTORY_S = 0.060
-#: Longest cross-fade of `conceal_merge`.
-MAX_FADE_S = 0.020
-MIN_LAG_S = 0.0025
-MAX_LAG_S = 0.015
+__all__ = ["background_update", "conceal_begin", "conceal_merge", "conceal_next", "conceal_state"]
+
 #: Length that is compared with itself one lag earlier: one period of the lowest voice. Twice that follows a gliding
 #: pitch worse (0.7 dB less signal-to-noise ratio after 20 ms on recorded speech).
 PITCH_SPAN_S = 0.010
@@ -60,56 +70,6 @@ END_VOICED_S = 0.150
 END_UNVOICED_S = 0.080
 #: Slowest rise of the good audio after a faded concealment, per frame at 16 kHz (NetEQ).
 RAMP_PER_FRAME = 0.002
-#: Lags are multiples of 1/64 frame.
-PHASES = 64
-TAPS = 8
-#: Order of the background's spectrum, as NetEQ's.
-BACKGROUND_ORDER = 8
-#: Noise memories are rings of this length (a power of two, more than any order).
-RING = 32
-
-HEADER = np.dtype(
-    [
-        ("rate_hz", "i8"),
-        ("channels", "i8"),
-        ("order", "i8"),
-        ("history_frames", "i8"),  # length of `past` and `work`, and of the longest analysis
-        ("past_mask", "i8"),
-        ("continuation_frames", "i8"),
-        ("active", "i8"),
-        ("position", "i8"),  # frames made since conceal_begin
-        ("lag64", "i8"),  # pitch lag in 1/64 frame
-        ("ring_frames", "i8"),
-        ("hold_frames", "i8"),
-        ("end_frames", "i8"),
-        ("mix_frames", "i8"),
-        ("seed", "u8"),
-        ("voicing", "f8"),  # share of the periodic part once mixed, 0 … 1
-        ("rho", "f8"),
-        ("slope", "f8"),  # gain per frame of a sound that was falling already
-        ("slope_gain", "f8"),
-        ("gain", "f8"),  # of the last frame made, 1 … 0: what the merge ramps up from
-        ("coherence", "f8"),  # correlation of the two channels
-        # where the arrays are, as octets from the start of the record; each holds `channels` parts
-        ("at_work", "i8"),
-        ("at_mono", "i8"),
-        ("at_past", "i8"),
-        ("at_lpc", "i8"),
-        ("at_ring", "i8"),
-        ("at_noise", "i8"),
-        ("at_level", "i8"),
-        ("at_background", "i8"),
-        ("at_continuation", "i8"),
-    ]
-)
-
-# Per channel: level[0] peak, level[1] noise excitation, level[2] background excitation.
-LEVELS = 3
-# Per channel of `background`: floor, blocks seen, autocorrelation (order + 1), filter (order + 1), ring.
-BACKGROUND = 2 + 2 * (BACKGROUND_ORDER + 1) + RING
-AT_R = 2
-AT_A = 2 + BACKGROUND_ORDER + 1
-AT_RING = 2 + 2 * (BACKGROUND_ORDER + 1)
 
 
 def _interpolation_table() -> npt.NDArray[np.float64]:
@@ -123,91 +83,6 @@ def _interpolation_table() -> npt.NDArray[np.float64]:
 
 
 INTERPOLATION = _interpolation_table()
-
-
-def _power_of_two(least: int) -> int:
-    return 1 << (least - 1).bit_length()
-
-
-def prediction_order(rate_hz: int) -> int:
-    """Order of the prediction filter: 8 at 8 kHz, 16 at 16 kHz, 24 from 24 kHz on."""
-    return max(8, min(24, rate_hz // 1000))
-
-
-def conceal_dtype(rate_hz: int, channels: int) -> np.dtype[Any]:
-    """The record that holds one stream's concealment."""
-    history = math.ceil(HISTORY_S * rate_hz)
-    past = _power_of_two(math.ceil(MAX_LAG_S * rate_hz) + TAPS + 2)
-    return np.dtype(
-        [
-            ("header", HEADER),
-            ("work", "f8", (channels, history)),
-            ("mono", "f8", (2, history)),
-            ("past", "f8", (channels, past)),
-            ("lpc", "f8", (channels, prediction_order(rate_hz) + 1)),
-            ("ring", "f8", (channels, RING)),
-            ("noise", "f8", (channels, RING)),
-            ("level", "f8", (channels, LEVELS)),
-            ("background", "f8", (channels, BACKGROUND)),
-            ("continuation", "f4", (math.ceil(1.5 * MAX_FADE_S * rate_hz) + 8, channels)),
-        ],
-        align=True,
-    )
-
-
-def conceal_state(rate_hz: int, channels: int, seed: int = 1) -> npt.NDArray[Any]:
-    """Make the state of one stream's concealment.
-
-    Parameters
-    ----------
-    rate_hz : int
-        8000 … 48000.
-    channels : int
-        1 or 2.
-    seed : int
-        Of the noise; not 0. Equal seeds and equal calls give equal sound.
-
-    Returns
-    -------
-    record array, shape (1,)
-        Pass ``state.ctypes.data`` to the kernels and keep the array alive.
-
-    Raises
-    ------
-    ConfigError
-        When rate or channels lie outside the limits.
-
-    Notes
-    -----
-    Thread: any, before the audio starts.   Real-time: no.
-    """
-    if not 8_000 <= rate_hz <= 48_000:
-        raise ConfigError(f"rate_hz is {rate_hz}; concealment works from 8000 to 48000: resample the stream first")
-    if channels not in (1, 2):
-        raise ConfigError(f"channels is {channels}; concealment takes 1 or 2: mix the others down first")
-    dtype = conceal_dtype(rate_hz, channels)
-    state = aligned_zeros(1, dtype)
-    header = state["header"]
-    fields: Any = dtype.fields
-    header["rate_hz"] = rate_hz
-    header["channels"] = channels
-    header["order"] = prediction_order(rate_hz)
-    header["history_frames"] = state["work"].shape[2]
-    header["past_mask"] = state["past"].shape[2] - 1
-    header["continuation_frames"] = state["continuation"].shape[1]
-    header["seed"] = seed * 0x9E3779B97F4A7C15 % 2**64 or 1
-    for name in ("work", "mono", "past", "lpc", "ring", "noise", "level", "background", "continuation"):
-        header[f"at_{name}"] = fields[name][1]
-    return state
-
-
-@kernel("f8(f4)")
-def _clean(sample):
-    """A sample as it may be used: NaN is silence, and nothing is louder than +12 dBFS."""
-    value = float(sample)
-    if not abs(value) <= 4.0:
-        value = 4.0 if value > 4.0 else (-4.0 if value < -4.0 else 0.0)
-    return value
 
 
 @kernel("i8(f8[::1], i8, i8, i8, i8, f8[::1])")
@@ -310,11 +185,6 @@ def _resonate(a, ring, order, index, excitation):
     return value
 
 
-@kernel("f8(f8[::1], i8, i8)")
-def _mean_square(x, start, end):
-    return dot(x[start:], x[start:], end - start) / max(1, end - start)
-
-
 @kernel("void(i8, i8, i8)")
 def conceal_begin(state_address, history_address, frames):
     """Analyse what has been played; the next `conceal_next` continues it.
@@ -361,7 +231,7 @@ def conceal_begin(state_address, history_address, frames):
         peak = 0.0
         mean = 0.0
         for i in range(count):
-            work[i] = _clean(history[i, c])
+            work[i] = clean(history[i, c])
             mean += work[i]
             peak = max(peak, abs(work[i]))
         for k in range(1, min(count, mask + 1) + 1):
@@ -401,6 +271,19 @@ def conceal_begin(state_address, history_address, frames):
     header.hold_frames = int(voicing * min(HOLD_PERIODS * whole, HOLD_MAX_S * rate_hz))
     header.end_frames = int((END_UNVOICED_S + (END_VOICED_S - END_UNVOICED_S) * voicing) * rate_hz)
 
+    # A short lag after an onset may repeat the loudest part of a period alone: bring it down to what was heard.
+    header.ceiling = 1.0
+    block = min(count, rate_hz // 100)
+    if count >= whole:
+        total = dot(mono, mono, block)
+        loudest = total
+        for i in range(block, count):
+            total += mono[i] * mono[i] - mono[i - block] * mono[i - block]
+            loudest = max(loudest, total)
+        repeated = dot(mono[count - whole :], mono[count - whole :], whole) * block
+        if repeated > loudest * whole and loudest > 0.0:
+            header.ceiling = math.sqrt(loudest * whole / repeated)
+
     # A sound that was falling goes on falling, at most to half per period.
     header.slope = 1.0
     if count >= 2 * whole:
@@ -434,7 +317,7 @@ def conceal_begin(state_address, history_address, frames):
             for k in range(order + 1):
                 r[k] = 0.0
         residual = levinson(r, order, rate_hz, a)
-        power = min(_mean_square(work, max(0, count - rate_hz // 125), count), _mean_square(work, max(0, count - rate_hz // 50), count))
+        power = min(mean_square(work, max(0, count - rate_hz // 125), count), mean_square(work, max(0, count - rate_hz // 50), count))
         level[1] = math.sqrt(residual * power)
 
         # What the repetition lacks in the last frames rings out: the sound goes on without a step.
@@ -447,7 +330,7 @@ def conceal_begin(state_address, history_address, frames):
             for k in range(BACKGROUND_ORDER + 1):
                 scratch[k] = background[AT_R + k]
             residual = levinson(scratch, BACKGROUND_ORDER, rate_hz, background[AT_A:])
-            level[2] = math.sqrt(residual * min(background[AT_R], _mean_square(work, 0, count)))
+            level[2] = math.sqrt(residual * min(background[AT_R], mean_square(work, 0, count)))
 
 
 @kernel("u8(u8)")
@@ -492,6 +375,7 @@ def _produce(state_address, out, frames):
         if t < end:
             gain = header.slope_gain
             header.slope_gain *= header.slope
+            gain *= 1.0 + (header.ceiling - 1.0) * min(1.0, t / header.mix_frames)
             if t > hold:
                 u = (t - hold) / (end - hold)
                 gain *= 1.0 - u * u * (3.0 - 2.0 * u)
@@ -501,7 +385,8 @@ def _produce(state_address, out, frames):
             voiced += (header.voicing - 1.0) * t / header.mix_frames
         else:
             voiced = header.voicing
-        noisy = math.sqrt(max(0.0, 1.0 - voiced * voiced))
+        # Under the power-keeping sqrt(1 - voiced^2): the repetition brings some noise of its own, and 10 ms of noise vary.
+        noisy = 1.0 - voiced * voiced
         rest = math.sqrt(max(0.0, 1.0 - gain * gain))
         ringing = 0.0
         if t < header.ring_frames:
@@ -572,13 +457,13 @@ def _mono_at(block, i):
     return total
 
 
-@kernel("f8(f4[:, ::1], f4[:, ::1], i8, i8, i8)")
-def _likeness(made, good, start, end, shift):
-    """Normalised correlation of `made`, `shift` frames later, with `good` over ``start … end``."""
+@kernel("f8(f4[:, ::1], f4[:, ::1], i8, i8, i8, i8)")
+def _likeness(made, good, start, end, shift, stride):
+    """Normalised correlation of `made`, `shift` frames later, with every stride-th frame of `good` over ``start … end``."""
     cross = 0.0
     energy_made = 0.0
     energy_good = 0.0
-    for i in range(start, end):
+    for i in range(start, end, stride):
         a = _mono_at(made, i + shift)
         b = _mono_at(good, i)
         cross += a * b
@@ -642,11 +527,12 @@ def conceal_merge(state_address, next_address, frames, fade_frames):
 
     # In step: the shift at which the later part of the fade looks most alike; small shifts are preferred.
     shift = 0
-    best = _likeness(made, good, fade // 4, fade, 0)
+    stride = max(1, header.rate_hz // 16_000)  # the waveform's shape is in its lower half
+    best = _likeness(made, good, fade // 4, fade, 0, stride)
     if gain > 0.1 and header.voicing > 0.0:
         least = max(0.4, best + 0.05)
-        for candidate in range(-min(reach, fade // 4), reach + 1):
-            rho = _likeness(made, good, fade // 4, fade, candidate)
+        for candidate in range(-reach, reach + 1, stride):
+            rho = _likeness(made, good, fade // 4, fade, candidate, stride)
             if rho - 0.1 * abs(candidate) / max(1, reach) > least:
                 least = rho - 0.1 * abs(candidate) / max(1, reach)
                 best = rho
@@ -681,55 +567,3 @@ def conceal_merge(state_address, next_address, frames, fade_frames):
         for c in range(channels):
             old = _between(made, position, count, c)
             good[i, c] = keep * ((1.0 - weight) * old + weight * ramp * good[i, c])
-
-
-@kernel("void(i8, i8, i8)")
-def background_update(state_address, block_address, frames):
-    """Learn the noise of the pauses from a good block of about 10 ms (float32, ``(frames, channels)``).
-
-    Notes
-    -----
-    Thread: render.   Real-time: yes.
-    A block counts as background while its mean square is at most 4 times the floor, which falls at once and rises
-    x4 in 4 s. Its autocorrelation is averaged over about ten such blocks: one block alone gives a spectrum that
-    changes with every draw. Blocks of digital silence are passed over.
-    """
-    header = carray(pointer_void(state_address), 1, HEADER)[0]
-    channels = header.channels
-    capacity = header.history_frames
-    block = view_block(block_address, frames, channels)
-    count = min(frames, capacity - 2 * BACKGROUND_ORDER)
-    if count < 4 * BACKGROUND_ORDER:
-        return
-    x = view_f8(state_address + header.at_mono, capacity)
-    r = view_f8(state_address + header.at_mono + capacity * 8, capacity)
-    for c in range(channels):
-        background = view_f8(state_address + header.at_background + c * BACKGROUND * 8, BACKGROUND)
-        mean = 0.0
-        for i in range(count):
-            x[i] = _clean(block[i, c])
-            mean += x[i]
-        mean /= count
-        for i in range(count):
-            x[i] -= mean
-        power = _mean_square(x, 0, count)
-        if power < FLOOR_LEAST:
-            continue
-        floor = background[0]
-        floor = FLOOR_START if floor <= 0.0 else min(1.0, floor * FLOOR_RISE ** (count * 100.0 / header.rate_hz))
-        floor = min(floor, power)
-        background[0] = floor
-        if power > 4.0 * floor:
-            continue
-        for i in range(count):
-            x[i] *= math.sin(math.pi * (i + 0.5) / count)
-        autocorrelate(x, count, BACKGROUND_ORDER, r)
-        if not r[0] > 0.0:
-            continue
-        # A louder place than learnt so far is followed slowly, a quieter one at once.
-        share = max(0.1, 1.0 / (background[1] + 1.0))
-        if power < 0.25 * background[AT_R]:
-            share = 1.0
-        for k in range(BACKGROUND_ORDER + 1):
-            background[AT_R + k] += share * (r[k] / r[0] * power - background[AT_R + k])
-        background[1] += 1.0

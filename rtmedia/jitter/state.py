@@ -93,6 +93,7 @@ BUFFER_DTYPE = np.dtype(
         # concealment
         ("concealing", "i8"),
         ("conceal_run", "i8"),  # frames of this concealment
+        ("hold_credit", "i8"),  # frames of it that were waiting: a gap that proves lost has had them already
         ("over_cap_ticks", "i8"),
         # the last tick
         ("op", "i8"),

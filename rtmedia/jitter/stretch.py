@@ -43,7 +43,7 @@ ENERGY_RATIO = 4.0
 #: Correlation that a longer lag may lack and still be taken: fewer splices for the same time.
 LONGER_LAG_BONUS = 0.003
 #: Correlation peaks of the coarse search that are looked at closely.
-PEAKS = 3
+PEAKS = 2
 
 
 def splice_scratch_size(frames: int) -> int:
@@ -145,7 +145,8 @@ def _best_start(x, power, lag, low, high, stride):
     power_mid = power[low + lag :]
     power_new = power[low + 2 * lag :]
     best = -1
-    best_ratio = 0.0
+    best_cross = 0.0
+    best_energy = 1.0
     silent = 1e-12 * lag
     cross = dot(old, mid, lag)
     base = 0
@@ -154,11 +155,13 @@ def _best_start(x, power, lag, low, high, stride):
         energy_b = power_new[base] - power_mid[base]
         if energy_a + energy_b <= silent:
             return low + base, 1.0
-        # rho^2 with the sign of rho: no root
-        ratio = cross * abs(cross) / (energy_a * energy_b)
-        if ratio > best_ratio and energy_a <= ENERGY_RATIO * energy_b and energy_b <= ENERGY_RATIO * energy_a:
+        # rho > best, squared and multiplied out: no root, no division
+        energy = energy_a * energy_b
+        square = cross * abs(cross)
+        if square * best_energy > best_cross * energy and energy_a <= ENERGY_RATIO * energy_b and energy_b <= ENERGY_RATIO * energy_a:
             best = low + base
-            best_ratio = ratio
+            best_cross = square
+            best_energy = energy
         if low + base + stride > high:
             break
         # The sum rolls on: the oldest products leave, new ones enter.
@@ -167,7 +170,7 @@ def _best_start(x, power, lag, low, high, stride):
             change += mid[i] * (new[i] - old[i])
         cross += change
         base += stride
-    return best, math.sqrt(best_ratio) if best >= 0 else -1.0
+    return best, math.sqrt(best_cross / best_energy) if best >= 0 else -1.0
 
 
 @kernel("void(f8[::1], i8, f8[::1])")

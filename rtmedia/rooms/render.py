@@ -283,8 +283,10 @@ def _render_block(address, time_ns):
     delay = carray(pointer_void(b.delay), 1, DELAY_DTYPE)[0]
     wishes = view_i8(r.wishes, 16)
     paused = load_acquire(wishes, PAUSED) != 0
-    # the device will have taken this many frames when the audio ring next has room: the tick's own time
-    now_ms = (r.sink_pos + r.out_block - r.lead) * 1000.0 / r.device_rate_hz
+    # The tick's own time: what the device had taken when it last asked. It asks for several blocks at once
+    # (`burst`), all of which are then made in one go: the last of them is the one that must be in time.
+    burst = max(0, view_i8(r.cell_words, CELL_WORDS)[LARGEST] - r.out_block)
+    now_ms = (r.sink_pos - r.lead - burst) * 1000.0 / r.device_rate_hz
     buffer_retire(r.buffer)
     m_before = b.m
     epoch = b.heard_epoch

@@ -5,15 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numba.core import config as numba_config
-from numba.core.runtime import rtsys
-from numba.core.runtime import _nrt_python
+from numba.core.runtime import _nrt_python, rtsys
 
 from rtmedia.dsp.compressor import Compressor
 from rtmedia.dsp.gain import Gain
 from rtmedia.dsp.gate import SpectralGate
 from rtmedia.dsp.limiter import Limiter
 from rtmedia.ports import RATES_HZ, Effect, Format
-from rtmedia.rt.kernel import kernel, call_effect
+from rtmedia.rt.kernel import call_effect, kernel
 
 EFFECTS = {
     "gain": Gain(-3.0),
@@ -27,7 +26,9 @@ EFFECTS = {
 CHANGED = {"gain": (3.0,), "limiter": (-12.0, 30.0), "compressor": (-40.0, 10.0, 4.0, 0.01, 0.1), "spectral_gate": (10.0,)}
 
 every_effect = pytest.mark.parametrize("effect", EFFECTS.values(), ids=EFFECTS.keys())
-every_format = pytest.mark.parametrize("format", [Format(r, c) for r in RATES_HZ for c in (1, 2)], ids=lambda f: f"{f.rate_hz}x{f.channels}")
+every_format = pytest.mark.parametrize(
+    "format", [Format(r, c) for r in RATES_HZ for c in (1, 2)], ids=lambda f: f"{f.rate_hz}x{f.channels}"
+)
 two_formats = pytest.mark.parametrize("format", [Format(16_000, 1), Format(44_100, 2)], ids=lambda f: f"{f.rate_hz}x{f.channels}")
 
 
@@ -114,10 +115,11 @@ def test_what_is_not_sound_costs_at_most_its_own_moment(effect, format, poison):
     finite = np.isfinite(y).all(axis=1)
     assert finite[:at].all()
     assert finite[at + 3 :].all()
-    # One second later it sounds as if nothing had been.
+    # One second later it sounds as if nothing had been; a finite bang may change an adaptive effect for longer, by a little.
     tail = slice(at + 3 + format.rate_hz, None)
     wanted = through(effect.make(format, 512), x)[tail]
-    assert np.sqrt(np.mean((y[tail] - wanted) ** 2)) < 0.1 * np.sqrt(np.mean(wanted**2))
+    share = 0.5 if np.isfinite(poison) else 0.1
+    assert np.sqrt(np.mean((y[tail] - wanted) ** 2)) < share * np.sqrt(np.mean(wanted**2))
 
 
 @every_effect
@@ -135,7 +137,7 @@ def test_reset_equals_new(effect, format):
 @every_effect
 @every_format
 def test_the_latency_is_the_stated_one(effect, format):
-    """A steady tone shows how late it is: by the phase at a frequency that the effect lets pass."""
+    """Where a single click comes out again."""
     made = effect.make(format, 512)
     assert 0 <= made.latency_frames <= 0.021 * format.rate_hz
     x = np.zeros((format.rate_hz // 4, format.channels), np.float32)
@@ -151,18 +153,33 @@ def call_often(times, function, block, frames, channels, state):
         call_effect(function, block, frames, channels, state)
 
 
+@kernel("f8(i8)")
+def allocate(frames):
+    return np.zeros(frames).sum()
+
+
+@pytest.fixture
+def allocations():
+    """Numba's own count of allocations, switched on."""
+    _nrt_python.memsys_enable_stats()
+    yield rtsys.get_allocation_stats
+    if not numba_config.NRT_STATS:
+        _nrt_python.memsys_disable_stats()
+
+
+def test_an_allocation_would_be_seen(allocations):
+    before = allocations()
+    allocate(10)
+    assert allocations().alloc > before.alloc
+
+
 @every_effect
 @two_formats
-def test_a_thousand_calls_allocate_nothing(effect, format):
+def test_a_thousand_calls_allocate_nothing(effect, format, allocations):
     frames = format.rate_hz // 100
     made = effect.make(format, frames)
     block = sound(format)[:frames].copy()
-    _nrt_python.memsys_enable_stats()
-    try:
-        call_often(1, made.address, block.ctypes.data, frames, format.channels, made.state_address)
-        before = rtsys.get_allocation_stats()
-        call_often(1000, made.address, block.ctypes.data, frames, format.channels, made.state_address)
-        assert rtsys.get_allocation_stats() == before
-    finally:
-        if not numba_config.NRT_STATS:
-            _nrt_python.memsys_disable_stats()
+    call_often(1, made.address, block.ctypes.data, frames, format.channels, made.state_address)
+    before = allocations()
+    call_often(1000, made.address, block.ctypes.data, frames, format.channels, made.state_address)
+    assert allocations() == before

@@ -76,14 +76,15 @@ class Reference:
         if self.n < 8:
             if self.n == 0:
                 self.noise, self.speech, self.zeta, self.gain = 0.0, 0 * power, 0 * power, 1 + 0 * power
-            self.noise = np.maximum(self.noise + (power / 1.47 - self.noise) / (self.n + 1), 1)
+            self.noise = self.noise + (power / 1.47 - self.noise) / (self.n + 1)
         else:
             xi, v = self.snrs(power)
             r, z = power / (1.66 * calm_least), self.s / (1.66 * calm_least)
             q = np.where(z < 1.67, np.clip((4 - r) / 3, 0, 1), 0)
             likelihood = (1 + xi) * np.exp(-v)
             absence = q * likelihood / (1 - q + q * likelihood)
-            self.noise = np.maximum(self.noise + 0.10 * absence * (power - self.noise), 1)
+            self.noise = self.noise + 0.10 * absence * (power - self.noise)
+        self.noise = np.maximum(np.minimum(self.noise, 4 * 1.66 * calm_least), 1)
         self.n += 1
 
     def gain_of(self, power):
@@ -185,13 +186,27 @@ def test_steady_noise_goes_down_and_a_voice_over_it_stays():
     got, made = gated(x)
     late = made.latency_frames
     got, x, voice = got[late:, 0], x[:-late, 0], voice[:-late, 0]
+    spoken = np.convolve(voice != 0, np.ones(9), "same") > 0
+    voice = lfilter(*butter(2, 80, "highpass", fs=16_000), voice)  # as the gate's own high-pass turns its phases
     settled = np.arange(len(got)) > 16_000
-    pause = settled & (np.convolve(voice != 0, np.ones(3201), "same") == 0)
-    loud = settled & (np.convolve(voice == 0, np.ones(3201), "same") == 0)
+    pause = settled & (np.convolve(spoken, np.ones(3201), "same") == 0)
+    loud = settled & (np.convolve(~spoken, np.ones(3201), "same") == 0)
     assert 10 * np.log10(np.mean(x[pause] ** 2) / np.mean(got[pause] ** 2)) > 15
     assert abs(10 * np.log10(np.mean(voice[loud] ** 2) / np.mean(got[loud] ** 2))) < 0.5
     snr_db = [10 * np.log10(np.mean(voice[settled] ** 2) / np.mean((y[settled] - voice[settled]) ** 2)) for y in (x, got)]
     assert snr_db[1] > snr_db[0] + 3
+
+
+def test_a_stream_that_begins_within_a_word_does_not_take_the_word_for_noise():
+    frames = 16_000 * 2
+    voice = tone_bursts(frames, 16_000)
+    voice[:8000] = np.tile(voice[3000:4000], (8, 1))
+    got, made = gated(noise(frames, 0.005) + voice)
+    late = made.latency_frames
+    second_word = slice(13_000, 15_000)
+    kept = np.mean(got[late:][second_word] ** 2) / np.mean(voice[second_word] ** 2)
+    assert np.all(voice[second_word].reshape(-1, 100).any(axis=1))
+    assert 10 * np.log10(kept) > -3
 
 
 def test_no_noise_estimate_ever_falls_below_its_least_even_under_loud_bursts():
@@ -212,7 +227,6 @@ def test_a_poisoned_bin_mends_itself(row):
     made.state["rows"][0, 0, row, suppress.GUARD + 40] = np.nan
     made.process(noise(1600, seed=2))
     assert np.all(np.isfinite(made.state["rows"][0, 0, :, suppress.GUARD : suppress.GUARD + 257]))
-    assert np.all(np.isfinite(noise(1600, seed=3)))
 
 
 def test_digital_silence_does_not_make_it_forget_the_noise():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -137,7 +138,8 @@ def test_after_a_long_gap_the_good_audio_rises_instead_of_breaking_in():
     merged = stream.merge(good)
     level = [power(merged[k : k + 80]) / power(good[k : k + 80]) for k in range(0, 480, 80)]
     assert level == sorted(level)
-    assert level[0] < 0.02 and level[-1] > 0.75
+    assert level[0] < 0.02
+    assert level[-1] > 0.75
 
 
 def test_a_merge_without_concealment_changes_nothing():
@@ -194,7 +196,8 @@ def test_a_voiced_sound_holds_for_20_ms_and_has_faded_to_the_background_after_15
     out = stream.begin(x).next(16_000)
     assert power(out[:160]) == pytest.approx(power(x), rel=0.3)
     levels = [power(out[k : k + 320]) for k in range(0, 3200, 320)]
-    assert levels[:6] == sorted(levels[:6], reverse=True)
+    # 20 ms are no whole number of periods: a tenth more or less
+    assert all(after < 1.1 * before for before, after in itertools.pairwise(levels))
     assert 10 * math.log10(power(out[2400:]) / power(room)) == pytest.approx(0, abs=1.5)
     assert 10 * math.log10(power(out[-4000:]) / power(room)) == pytest.approx(0, abs=1.5)
 
@@ -270,7 +273,8 @@ def test_any_division_into_calls_gives_the_same_output_to_the_bit(rate_hz, chann
 def test_equal_seeds_give_equal_sound_and_others_do_not():
     x = 0.1 * np.random.default_rng(9).normal(size=960)
     one, same, other = (Stream(16_000, seed=seed).begin(x).next(800) for seed in (1, 1, 2))
-    assert (one == same).all() and not (one == other).all()
+    assert (one == same).all()
+    assert not (one == other).all()
 
 
 def test_equal_channels_stay_equal():

@@ -146,7 +146,9 @@ def test_a_pause_wins_over_the_best_vowel():
     x[500:] = 0
     x += 3e-3 * rng.normal(size=960)  # a room at -50 dBFS
     point, lag, _, mean_square = search(x, FASTER, 16_000, quiet=8e-5)
-    assert point >= 500 and lag == 160 and mean_square < 2e-5
+    assert point >= 500
+    assert lag == 160
+    assert mean_square < 2e-5
     assert search(x, FASTER, 16_000, quiet=0.0)[2] > 0.99  # without knowing the floor: the vowel
 
 
@@ -155,7 +157,10 @@ def test_a_short_pause_is_used_with_a_shorter_lag():
     x = 0.3 * np.sin(2 * np.pi * 200 * t)
     x[500:620] = 0
     point, lag, _, mean_square = search(x, FASTER, 16_000)
-    assert 40 <= lag <= 60 and point >= 500 and point + 2 * lag <= 620 and mean_square == 0
+    assert 40 <= lag <= 60
+    assert point >= 500
+    assert point + 2 * lag <= 620
+    assert mean_square == 0
 
 
 def test_no_splice_crosses_an_onset():
@@ -180,7 +185,8 @@ def test_played_frames_are_read_but_never_changed():
             if direction == FASTER:
                 assert point + 2 * lag <= 960
             else:
-                assert point - lag >= 0 and point + lag <= 960
+                assert point - lag >= 0
+                assert point + lag <= 960
 
 
 def test_the_limits_of_the_splice_point_and_of_the_lag_hold():
@@ -190,10 +196,11 @@ def test_the_limits_of_the_splice_point_and_of_the_lag_hold():
         for direction in (FASTER, SLOWER):
             found = search(x, direction, 16_000, first=400, last=430, limits=(50, 90))
             if found:
-                assert 400 <= found[0] <= 430 and 50 <= found[1] <= 90
+                assert 400 <= found[0] <= 430
+                assert 50 <= found[1] <= 90
 
 
-@pytest.mark.parametrize("frames, first, last", [(70, 0, 70), (960, 950, 960), (960, 500, 400), (1, 0, 1), (0, 0, 0)])
+@pytest.mark.parametrize(("frames", "first", "last"), [(70, 0, 70), (960, 950, 960), (960, 500, 400), (1, 0, 1), (0, 0, 0)])
 def test_a_window_without_room_has_no_splice(frames, first, last):
     x = voice(np.random.default_rng(7), 16_000, 960)[:frames]
     assert search(x, FASTER, 16_000, history_ms=0, first=first, last=last) is None
@@ -203,7 +210,8 @@ def test_a_constant_offset_does_not_make_noise_look_periodic():
     noise = 0.05 * np.random.default_rng(8).normal(size=960)
     plain = search(noise, FASTER, 16_000)
     raised = search(noise + 0.3, FASTER, 16_000)
-    assert raised[2] == pytest.approx(plain[2], abs=0.02) and raised[2] < 0.8
+    assert raised[2] == pytest.approx(plain[2], abs=0.02)
+    assert raised[2] < 0.8
 
 
 def test_nan_and_too_little_scratch_give_no_splice_and_no_crash():

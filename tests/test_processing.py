@@ -11,7 +11,7 @@ from rtmedia.dsp.gate import SpectralGate
 from rtmedia.dsp.limiter import Limiter
 from rtmedia.errors import ConfigError
 from rtmedia.ports import Format
-from rtmedia.process import process
+from rtmedia.processing import process
 
 RNG_SEED = 1
 
