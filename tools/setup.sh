@@ -81,10 +81,10 @@ make_environment() {
 prepare_audio() {
     has_pyaudio && return
     has_header stdio.h || { WHY_NOT="there is no C compiler (cc)"; return 1; }
-    has_header portaudio.h || system_packages "the sound card: PortAudio's headers" portaudio19-dev || return 1
-    has_python_headers && return
-    version=$("$VENV/bin/python" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
-    system_packages "the sound card: Python's headers" "$version-dev"
+    needed=
+    has_header portaudio.h || needed=portaudio19-dev
+    has_python_headers || needed="$needed $("$VENV/bin/python" -c 'import sys; print("python%d.%d-dev" % sys.version_info[:2])')"
+    [ -z "$needed" ] || system_packages "headers for the sound card" $needed
 }
 
 prepare_sound_server() {
