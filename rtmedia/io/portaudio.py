@@ -27,7 +27,9 @@ from rtmedia.rt.memory import aligned_zeros
 
 _FLOAT32 = 0x1  # paFloat32
 _NO_ERROR = 0
-_INSTALL_HINT = "install it with `pip install rtmedia[audio]` (on Debian first `apt-get install portaudio19-dev`), or choose --sink wav:FILE"
+_INSTALL_HINT = (
+    "install it with `pip install rtmedia[audio]` (on Debian first `apt-get install portaudio19-dev`), or choose --sink wav:FILE"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,7 @@ from rtmedia.jitter.stretch import find_splice, noise_floor_update, quiet_limit
 from rtmedia.jitter.timeline import buffer_available, mean_square_at, next_entry, splice_now, store_read
 from rtmedia.rt.kernel import copy_octets, kernel, pointer_void
 from rtmedia.rt.memory import view_block, view_f4, view_f8
+
 #: How far d may be from C before a splice is worth hearing: half a tick. A perfect network is played as it came.
 DEAD_MS = 5.0
 
@@ -339,7 +340,7 @@ def buffer_tick(address, now_ms, out):
             draining = now_ms - b.last_arrival_ms > 2.25 * packet_ms and available < int((b.control_ms + 60.0) * b.frames_per_ms)
             _plan_splice(address, error_ms, 1 if draining else 0, buffer_available(address, b.m))
             op = _fill(address)
-            if draining and (op == DECELERATE or op == NORMAL):
+            if draining and (op in (DECELERATE, NORMAL)):
                 op = DRAIN
         else:
             op = _fill(address)
