@@ -59,9 +59,8 @@ def offences(function: ast.FunctionDef) -> Iterator[str]:
                 called = node.func
                 if isinstance(called, ast.Name) and called.id in ("print", "list", "dict", "set", "str", "open"):
                     yield f"line {node.lineno}: {called.id}()"
-                elif isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name):
-                    if called.value.id == "np" and called.attr in CONSTRUCTORS:
-                        yield f"line {node.lineno}: np.{called.attr}()"
+                elif isinstance(called, ast.Attribute) and ast.unparse(called.value) == "np" and called.attr in CONSTRUCTORS:
+                    yield f"line {node.lineno}: np.{called.attr}()"
 
 
 def test_imports_point_down() -> None:

@@ -57,6 +57,10 @@ from rtmedia.jitter.timeline import buffer_available, mean_square_at, next_entry
 from rtmedia.rt.kernel import copy_octets, kernel, pointer_void
 from rtmedia.rt.memory import view_block, view_f4, view_f8
 
+#: How far d may be from C before a splice is worth hearing: half a tick. A perfect network is played as it came.
+DEAD_MS = 5.0
+
+
 @kernel("b1(i8, f8)")
 def noise_is_quiet(address, mean_square):
     """Whether a stretch is no more than background."""
@@ -74,10 +78,10 @@ def _plan_splice(address, error_ms, draining, available):
     if draining:
         wish = -1
         rate = 0.60 if quiet else 0.30
-    elif error_ms > 3.0:
+    elif error_ms > DEAD_MS:
         wish = 1
         rate = 0.50 if quiet else (0.37 if error_ms > 150.0 else 0.15)
-    elif error_ms < -3.0:
+    elif error_ms < -DEAD_MS:
         wish = -1
         rate = 0.50 if quiet else 0.10
     else:
@@ -311,7 +315,7 @@ def buffer_tick(address, now_ms, out):
     b.d_ms = now_ms - b.m / b.frames_per_ms - delay.base_ms - b.held_ms if delay.has_base else 0.0
     b.buffered_ms = max(0.0, (b.newest_end - b.m) / b.frames_per_ms) if b.phase != EMPTY else 0.0
 
-    if b.phase == PREFILL and (b.ended or (b.d_ms >= b.control_ms and buffer_available(address, b.m) >= b.block)):
+    if b.phase == PREFILL and (b.ended or (b.d_ms >= b.control_ms - 5.0 and buffer_available(address, b.m) >= b.block)):
         b.phase = PLAYING
         b.run_start = b.m
     if b.phase != PLAYING:
@@ -336,7 +340,7 @@ def buffer_tick(address, now_ms, out):
             draining = now_ms - b.last_arrival_ms > 2.25 * packet_ms and available < int((b.control_ms + 60.0) * b.frames_per_ms)
             _plan_splice(address, error_ms, 1 if draining else 0, buffer_available(address, b.m))
             op = _fill(address)
-            if draining and (op == DECELERATE or op == NORMAL):
+            if draining and (op in (DECELERATE, NORMAL)):
                 op = DRAIN
         else:
             op = _fill(address)

@@ -8,7 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from rtmedia.dsp.compressor import Compressor
 from rtmedia.dsp.gain import Gain
+from rtmedia.dsp.gate import SpectralGate
 from rtmedia.dsp.limiter import Limiter
 from rtmedia.dsp.resample import make_resampler
 from rtmedia.errors import ConfigError
@@ -153,3 +155,12 @@ class Line:
             self.gain.update(Gain(gain_db).values())
         if ceiling_db is not None:
             self.limiter.update(Limiter(ceiling_db).values())
+
+
+def default_effects() -> tuple[Effect, ...]:
+    """What cleans the sound unless told otherwise: spectral gate, then compressor, both at their lowest latency.
+
+    6 ms instead of 10 costs the gate 0.04 of PESQ; without look-ahead the compressor lets the first 3 ms of an onset
+    through, which the limiter behind it catches. Together that is 10 ms less between the speaker's mouth and the ear.
+    """
+    return (SpectralGate(latency="6ms", any_block=False), Compressor(lookahead=False))
