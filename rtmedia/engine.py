@@ -53,6 +53,7 @@ TRANSITIONS: dict[str, tuple[str, ...]] = {
 
 STOP_DEADLINE_S = 1.8  # for everything; what has not left by then is reported and left behind
 DRAIN_LIMIT_S = 0.8  # of it, for sound that is already here
+DEVICE_LIMIT_S = 0.25  # of it, for sound that the device has taken
 POLL_S = 0.02
 STUCK_S = 1.0  # a compiled loop or device that does not come round for this long is reported
 EVENTS_KEPT = 10_000
@@ -439,8 +440,8 @@ class Engine:
             if drain and self._control is not None:
                 self._play_the_rest(min(deadline, time.monotonic() + DRAIN_LIMIT_S))
             self._line.pause(True)  # the last block fades
-            if self._state != "failed":
-                time.sleep(0.03)
+            if self._state != "failed":  # and is heard: the device keeps what it was given until it is stopped
+                time.sleep(min(DEVICE_LIMIT_S, self._line.play.device_latency_s + 0.03))
         left_behind = []
         if self._sink is not None and not self._sink.stop(max(0.05, deadline - time.monotonic())):
             left_behind.append(f"sink {self._sink.device}")
