@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from rtmedia.config import Config
+from rtmedia.config import Config, make_line
 from rtmedia.errors import ConfigError, RoomError, RtmediaError, StateError
 from rtmedia.events import Connected, Event, Problem, StateChanged
 from rtmedia.ports import FLAG_END_OF_STREAM, NO_MEDIA_TIME, Effect
@@ -53,6 +53,7 @@ TRANSITIONS: dict[str, tuple[str, ...]] = {
 
 STOP_DEADLINE_S = 1.8  # for everything; what has not left by then is reported and left behind
 DRAIN_LIMIT_S = 0.8  # of it, for sound that is already here
+DEVICE_LIMIT_S = 0.25  # of it, for sound that the device has taken
 POLL_S = 0.02
 STUCK_S = 1.0  # a compiled loop or device that does not come round for this long is reported
 EVENTS_KEPT = 10_000
@@ -234,35 +235,14 @@ class Engine:
 
     def _build(self) -> None:
         """All memory, the sink, the loopback server. No thread yet."""
-        from rtmedia.codec import codec_named
         from rtmedia.io.sinks import make_sink
         from rtmedia.rooms.control import Control
-        from rtmedia.rooms.line import Line
 
         config = self.config
-        codec = codec_named(config.codec)
         sink = make_sink(config.sink, config.device)
         device_rate_hz = sink.open(config.channels, config.device_rate_hz, config.rate_hz)
         self._sink = sink
-        jitter = config.jitter
-        self._line = line = Line(
-            rate_hz=config.rate_hz,
-            channels=config.channels,
-            device_rate_hz=device_rate_hz,
-            codec=codec,
-            effects=config.effects if config.effects is not None else default_effects(),
-            transport="tcp" if jitter.transport == "auto" else jitter.transport,
-            profile=jitter.profile,
-            price_ms=jitter.price_ms,
-            min_ms=jitter.min_delay_ms,
-            max_ms=jitter.limit_ms,
-            start_ms=jitter.start_delay_ms,
-            gain_db=config.gain_db,
-            ceiling_db=config.ceiling_db,
-            lead_ms=config.lead_ms,
-            hold_on_pause=config.on_pause == "hold",
-            hold_limit_ms=config.hold_limit_s * 1000.0,
-        )
+        self._line = line = make_line(config, device_rate_hz)
         self._control = Control(line)
         self._receive = self._build_receive(line)
 
@@ -460,8 +440,8 @@ class Engine:
             if drain and self._control is not None:
                 self._play_the_rest(min(deadline, time.monotonic() + DRAIN_LIMIT_S))
             self._line.pause(True)  # the last block fades
-            if self._state != "failed":
-                time.sleep(0.03)
+            if self._state != "failed":  # and is heard: the device keeps what it was given until it is stopped
+                time.sleep(min(DEVICE_LIMIT_S, self._line.play.device_latency_s + 0.03))
         left_behind = []
         if self._sink is not None and not self._sink.stop(max(0.05, deadline - time.monotonic())):
             left_behind.append(f"sink {self._sink.device}")
@@ -554,14 +534,6 @@ class Engine:
         if self._tokens is not None:
             values["token_refreshes_total"] = self._tokens.refreshes["ok"]
         return Stats(**values)
-
-
-def default_effects() -> tuple[Effect, ...]:
-    """What cleans the sound unless told otherwise: spectral gate, then compressor."""
-    from rtmedia.dsp.compressor import Compressor
-    from rtmedia.dsp.gate import SpectralGate
-
-    return (SpectralGate(), Compressor())
 
 
 def _room_error(name: str, exc: BaseException) -> RoomError:

@@ -32,6 +32,8 @@ class Transcript(Event):
         True when its audio had already been heard when the text arrived: it is released at once.
     skew_ms : float
         Release minus the moment its audio left the speaker; positive is after the sound.
+    speaker : str
+        Who says it, where the server tells.
     """
 
     text: str
@@ -39,6 +41,7 @@ class Transcript(Event):
     timestamp_ms: int
     late: bool = False
     skew_ms: float = 0.0
+    speaker: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,7 +106,7 @@ EPOCH_SHIFT = 8  # with FLAG_NEW_EPOCH, the bits from here on hold the number of
 class TranscriptWriter(Protocol):
     """Takes a transcript from the receive thread to the control thread."""
 
-    def __call__(self, *, text: str, confidence: float, timestamp_ms: int, epoch: int, arrival_ns: int) -> None: ...
+    def __call__(self, *, text: str, confidence: float, timestamp_ms: int, epoch: int, arrival_ns: int, speaker: str = "") -> None: ...
 
 
 class PlayRoom(Protocol):

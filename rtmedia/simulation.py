@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rtmedia.codec import codec_named
-from rtmedia.config import Config
-from rtmedia.engine import default_effects
+from rtmedia.config import Config, make_line
 from rtmedia.errors import ConfigError
 from rtmedia.events import Event
 from rtmedia.jitter.state import ENDED, IDLE, WAIT
@@ -108,28 +106,14 @@ def simulate(
     options = _options(config, trace, speech, seed)
     program = Program(options, Material.of(options), config.rate_hz)
     device_rate_hz = config.device_rate_hz or config.rate_hz
-    jitter = config.jitter
-    line = Line(
-        rate_hz=config.rate_hz,
-        channels=config.channels,
-        device_rate_hz=device_rate_hz,
-        codec=codec_named(config.codec),
-        effects=config.effects if config.effects is not None else default_effects(),
-        transport="tcp" if jitter.transport == "auto" else jitter.transport,
-        profile=jitter.profile,
-        price_ms=jitter.price_ms,
-        min_ms=jitter.min_delay_ms,
-        max_ms=jitter.limit_ms,
-        start_ms=jitter.start_delay_ms,
-        gain_db=config.gain_db,
-        ceiling_db=config.ceiling_db,
-        lead_ms=config.lead_ms,
-    )
+    line = make_line(config, device_rate_hz)
     walk = _Walk(line, MediaV1(config.header, config.conversation_id, config.rate_hz))
     walk.run(program)
     ticks = np.concatenate(walk.ticks)
     report = _report(line, ticks, walk)
-    stats = Stats(state="closed", source=config.source.partition("?")[0], sink="simulation", play_path="simulated", **walk.control.snapshot())
+    stats = Stats(
+        state="closed", source=config.source.partition("?")[0], sink="simulation", play_path="simulated", **walk.control.snapshot()
+    )
     return SimulationReport(report, np.concatenate(walk.blocks), device_rate_hz, tuple(walk.events), stats, ticks)
 
 
@@ -205,7 +189,12 @@ class _Walk:
                 self.fastest_ms = min(self.fastest_ms, (arrival_ns - EPOCH_NS) / NS_PER_MS - item.timestamp_ms)
         elif type(item) is TranscriptMessage:
             self.control.captions.add(
-                text=item.text, confidence=item.confidence, timestamp_ms=item.timestamp_ms, epoch=1, arrival_ns=arrival_ns
+                text=item.text,
+                confidence=item.confidence,
+                timestamp_ms=item.timestamp_ms,
+                epoch=1,
+                arrival_ns=arrival_ns,
+                speaker=item.speaker,
             )
 
     def _count(self, program: Program) -> None:

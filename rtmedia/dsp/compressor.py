@@ -22,9 +22,9 @@ from numba import carray
 
 from rtmedia.dsp.state import check_range, header_dtype, make_state
 from rtmedia.ports import Format
-from rtmedia.rt.kernel import EFFECT_SIGNATURE, callback, kernel, load_acquire, pointer_void
-from rtmedia.rt.memory import view_block, view_i8
-from rtmedia.rt.plugin import WISH_FIELDS, Instance
+from rtmedia.rt.kernel import EFFECT_SIGNATURE, callback, kernel, pointer_void
+from rtmedia.rt.memory import view_block
+from rtmedia.rt.plugin import TAKEN_FIELDS, WISH_FIELDS, Instance, take_wishes
 
 DIVISION = 32
 QUANTUM = 128
@@ -68,7 +68,7 @@ _A0, _A1, _A2, _A3, _A4 = _release_polynomial()
 HEADER = header_dtype(
     [
         *WISH_FIELDS,
-        ("seen_version", "i8"),
+        *TAKEN_FIELDS,
         ("rate_hz", "f4"),
         ("delay_frames", "i8"),
         ("reduction_db", "f4"),  # meter, at most 0 once running; without the makeup
@@ -130,7 +130,7 @@ def knee_slope(x, threshold, k, x_db):
 def take_settings(state_address):
     """Take the wishes over; find the knee's sharpness by exactly 15 bisections, as converged as Chromium's."""
     head = carray(pointer_void(state_address), 1, HEADER)[0]
-    wish = head.wish
+    wish = head.taken
     head.attack_s = min(max(wish[3], _0), _1)
     head.release_s = min(max(wish[4], _0), _1)
     threshold_db = min(max(wish[0], _F(-100)), _0)
@@ -196,11 +196,8 @@ def compressor_process(block_address, frames, channels, state_address):
     detector_frames = _RELEASE_S * head.rate_hz
     start = 0
     while start < frames:
-        if in_quantum == 0:
-            version = load_acquire(view_i8(state_address, 1), 0)
-            if version != head.seen_version:
-                head.seen_version = version
-                take_settings(state_address)
+        if in_quantum == 0 and take_wishes(state_address):
+            take_settings(state_address)
         if in_quantum % DIVISION == 0:
             begin_division(state_address)
         stop = min(frames, start + DIVISION - in_quantum % DIVISION)

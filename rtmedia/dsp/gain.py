@@ -9,9 +9,9 @@ from numba import carray
 
 from rtmedia.dsp.state import check_range, header_dtype, make_state
 from rtmedia.ports import Format
-from rtmedia.rt.kernel import EFFECT_SIGNATURE, callback, load_acquire, pointer_void
-from rtmedia.rt.memory import view_block, view_i8
-from rtmedia.rt.plugin import WISH_FIELDS, Instance
+from rtmedia.rt.kernel import EFFECT_SIGNATURE, callback, pointer_void
+from rtmedia.rt.memory import view_block
+from rtmedia.rt.plugin import TAKEN_FIELDS, WISH_FIELDS, Instance, take_wishes
 from rtmedia.units import frames_of_ms, gain_of_db
 
 RAMP_MS = 10.0
@@ -20,7 +20,7 @@ LOW_DB, HIGH_DB = -60.0, 40.0
 HEADER = header_dtype(
     [
         *WISH_FIELDS,
-        ("seen_version", "i8"),
+        *TAKEN_FIELDS,
         ("ramp_frames", "i8"),
         ("left_frames", "i8"),  # of the ramp under way
         ("step", "f8"),  # towards the target, per frame
@@ -34,12 +34,10 @@ def gain_process(block_address, frames, channels, state_address):
     head = carray(pointer_void(state_address), 1, HEADER)[0]
     block = view_block(block_address, frames, channels)
     left, step, target = head.left_frames, head.step, head.target
-    version = load_acquire(view_i8(state_address, 1), 0)
-    if version != head.seen_version:
-        head.seen_version = version
+    if take_wishes(state_address):
         now = target - step * left
         # A wish that is not a number fails both comparisons and becomes the lower limit.
-        wish_db = head.wish[0]
+        wish_db = head.taken[0]
         wish_db = min(wish_db, np.float32(HIGH_DB)) if wish_db > np.float32(LOW_DB) else np.float32(LOW_DB)
         target = 10.0 ** (wish_db / 20.0)
         left = head.ramp_frames

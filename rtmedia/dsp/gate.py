@@ -9,7 +9,7 @@ Whole frames come and go through FIFOs inside the state, so the length of a call
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -22,9 +22,9 @@ from rtmedia.dsp.state import check_range, header_dtype, make_state
 from rtmedia.dsp.suppress import COUNTERS, GUARD, IM, RE, ROW, ROWS, fresh_rows, suppress
 from rtmedia.errors import ConfigError
 from rtmedia.ports import Format
-from rtmedia.rt.kernel import EFFECT_SIGNATURE, callback, kernel, load_acquire, pointer_void
-from rtmedia.rt.memory import view_block, view_f4, view_f8, view_i8
-from rtmedia.rt.plugin import WISH_FIELDS, Instance
+from rtmedia.rt.kernel import EFFECT_SIGNATURE, callback, kernel, pointer_void
+from rtmedia.rt.memory import view_block, view_f4, view_f8
+from rtmedia.rt.plugin import TAKEN_FIELDS, WISH_FIELDS, Instance, take_wishes
 from rtmedia.units import frames_of_ms
 
 HOP_MS = 10.0
@@ -43,7 +43,7 @@ _STEP_DB = np.float32(2.0)  # of the depth, per hop
 HEADER = header_dtype(
     [
         *WISH_FIELDS,
-        ("seen_version", "i8"),
+        *TAKEN_FIELDS,
         ("hop_frames", "i8"),
         ("overlap_frames", "i8"),
         ("fft_frames", "i8"),
@@ -123,10 +123,8 @@ def gate_process(block_address, frames, channels, state_address):
     high_pass = view_f8(state_address + head.at_high_pass, channels * 2)
     b0, a1, a2 = head.b0, head.a1, head.a2
 
-    version = load_acquire(view_i8(state_address, 1), 0)
-    if version != head.seen_version:
-        head.seen_version = version
-        wish_db = head.wish[0]
+    if take_wishes(state_address):
+        wish_db = head.taken[0]
         head.target_db = min(wish_db, np.float32(HIGH_DB)) if wish_db > np.float32(LOW_DB) else np.float32(LOW_DB)
     wet_goal = size if head.target_db > np.float32(0) else 0
     start = 0
@@ -219,6 +217,10 @@ class SpectralGate:
     def values(self) -> tuple[float, ...]:
         """What ``update`` takes: ``(depth_db,)``."""
         return (self.depth_db,)
+
+    def steady(self) -> SpectralGate:
+        """The same gate for a caller whose every block is exactly 10 ms, as an engine's: one hop less of latency."""
+        return replace(self, any_block=False)
 
     def make(self, format: Format, max_frames: int) -> Instance:
         """An instance for `format`, whose rate must be one of `FFT_LENGTH`."""

@@ -20,9 +20,9 @@ from numba import carray
 
 from rtmedia.dsp.state import check_range, header_dtype, make_state
 from rtmedia.ports import Format
-from rtmedia.rt.kernel import EFFECT_SIGNATURE, callback, load_acquire, pointer_void
+from rtmedia.rt.kernel import EFFECT_SIGNATURE, callback, pointer_void
 from rtmedia.rt.memory import view_block, view_f4, view_f8, view_i8
-from rtmedia.rt.plugin import WISH_FIELDS, Instance
+from rtmedia.rt.plugin import TAKEN_FIELDS, WISH_FIELDS, Instance, take_wishes
 from rtmedia.units import frames_of_ms, gain_of_db
 
 LOOK_AHEAD_MS = 1.5
@@ -36,7 +36,7 @@ _SNAP = 1e-6  # so close to its goal the release has arrived: at rest the limite
 HEADER = header_dtype(
     [
         *WISH_FIELDS,
-        ("seen_version", "i8"),
+        *TAKEN_FIELDS,
         ("window_frames", "i8"),
         ("ramp_frames", "i8"),
         ("rate_hz", "f8"),
@@ -69,11 +69,9 @@ def limiter_process(block_address, frames, channels, state_address):
     minima_frames = view_i8(state_address + head.at_minima_frames, window)
 
     left, step, target = head.left_frames, head.step, head.target
-    version = load_acquire(view_i8(state_address, 1), 0)
-    if version != head.seen_version:
-        head.seen_version = version
+    if take_wishes(state_address):
         now = target - step * left
-        wish_db, wish_ms = head.wish[0], head.wish[1]
+        wish_db, wish_ms = head.taken[0], head.taken[1]
         wish_db = min(wish_db, np.float32(HIGH_DB)) if wish_db > np.float32(LOW_DB) else np.float32(LOW_DB)
         wish_ms = min(wish_ms, np.float32(HIGH_RELEASE_MS)) if wish_ms > np.float32(LOW_RELEASE_MS) else np.float32(LOW_RELEASE_MS)
         target = 10.0 ** (wish_db / 20.0)

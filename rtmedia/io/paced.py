@@ -42,9 +42,7 @@ class NullSink:
     def _begin(self, play: PlayRoom, capture: int) -> None:
         block = aligned_zeros((play.rate_hz * PERIOD_MS // 1000, play.channels), np.float32)
         self._play = play
-        self._thread = threading.Thread(
-            target=play.run_paced, args=(block, PERIOD_MS * 1_000_000, capture), name="rtm-play", daemon=True
-        )
+        self._thread = threading.Thread(target=play.run_paced, args=(block, PERIOD_MS * 1_000_000, capture), name="rtm-play", daemon=True)
         self._thread.start()
 
     def stop(self, timeout_s: float) -> bool:

@@ -27,7 +27,9 @@ from rtmedia.rt.memory import aligned_zeros
 
 _FLOAT32 = 0x1  # paFloat32
 _NO_ERROR = 0
-_INSTALL_HINT = "install it with `pip install rtmedia[audio]` (on Debian first `apt-get install portaudio19-dev`), or choose --sink wav:FILE"
+_INSTALL_HINT = (
+    "install it with `pip install rtmedia[audio]` (on Debian first `apt-get install portaudio19-dev`), or choose --sink wav:FILE"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,8 +233,7 @@ class PortAudioSink:
                     device=self.device,
                     hint="choose another device, see `rtmedia devices`",
                 )
-            own = self._info.rate_hz
-            self._rate_hz = rate_hz or (own if own in (*RATES_HZ, 96_000) else 48_000)
+            self._rate_hz = rate_hz or self._best_rate(channels)
             self._channels = channels
             self._library = c_library()
             self.play_path = "callback" if self._library is not None else "blocking write"
@@ -241,6 +242,29 @@ class PortAudioSink:
             self._instance = None
             raise
         return self._rate_hz
+
+    def _best_rate(self, channels: int) -> int:
+        """48 kHz where the device takes it, else its own.
+
+        ALSA's plug-ins (a sound server behind ``default``) take any rate, and PortAudio then reports 44.1 kHz; nearly all
+        cards and servers run at 48 kHz, to which the usual rates of speech are in a ratio of small whole numbers.
+        """
+        assert self._info is not None
+        for rate_hz in (48_000, self._info.rate_hz):
+            try:
+                self._instance.is_format_supported(
+                    rate_hz, output_device=self._info.index, output_channels=channels, output_format=_pyaudio().paFloat32
+                )
+            except ValueError:
+                continue
+            if rate_hz in (*RATES_HZ, 96_000):
+                return rate_hz
+        raise SinkError(
+            f"{self.device!r} takes neither 48000 Hz nor its own {self._info.rate_hz} Hz with {channels} channels of float32",
+            kind="format",
+            device=self.device,
+            hint="give device_rate_hz, or choose another device, see `rtmedia devices`",
+        )
 
     def start(self, play: PlayRoom) -> None:
         """Open the stream and let the device ask."""

@@ -39,6 +39,7 @@ from rtmedia.jitter.state import (
     DECELERATE,
     DRAIN,
     EMPTY,
+    END_FADE_MS,
     ENDED,
     ENTRY_DTYPE,
     FLAG_PAUSE_BEFORE,
@@ -57,6 +58,10 @@ from rtmedia.jitter.timeline import buffer_available, mean_square_at, next_entry
 from rtmedia.rt.kernel import copy_octets, kernel, pointer_void
 from rtmedia.rt.memory import view_block, view_f4, view_f8
 
+#: How far d may be from C before a splice is worth hearing: half a tick. A perfect network is played as it came.
+DEAD_MS = 5.0
+
+
 @kernel("b1(i8, f8)")
 def noise_is_quiet(address, mean_square):
     """Whether a stretch is no more than background."""
@@ -74,10 +79,10 @@ def _plan_splice(address, error_ms, draining, available):
     if draining:
         wish = -1
         rate = 0.60 if quiet else 0.30
-    elif error_ms > 3.0:
+    elif error_ms > DEAD_MS:
         wish = 1
         rate = 0.50 if quiet else (0.37 if error_ms > 150.0 else 0.15)
-    elif error_ms < -3.0:
+    elif error_ms < -DEAD_MS:
         wish = -1
         rate = 0.50 if quiet else 0.10
     else:
@@ -129,16 +134,24 @@ def _plan_splice(address, error_ms, draining, available):
 
 
 @kernel("void(i8, i8, i8)")
-def _conceal(address, filled, frames):
-    """Make up `frames` of the block being made, after `filled`."""
+def _make_up(address, filled, frames):
+    """Make up `frames` of the block being made, after `filled`; counted by whoever knows what they are."""
     b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
     width = b.channels * 4
     if b.concealing == 0:
         conceal_begin(b.conceal, b.history + filled * width, b.history_frames)
         b.concealing = 1
         b.conceal_run = 0
-        b.conceal_events += 1
     conceal_next(b.conceal, b.history + (b.history_frames + filled) * width, frames)
+
+
+@kernel("void(i8, i8, i8)")
+def _conceal(address, filled, frames):
+    """Make up for audio that is missing."""
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    _make_up(address, filled, frames)
+    if b.conceal_run == 0:
+        b.conceal_events += 1
     before = b.conceal_run
     b.conceal_run += frames
     b.concealed += frames
@@ -149,6 +162,51 @@ def _conceal(address, filled, frames):
         if before < stall:
             b.stalls += 1
         b.longest_stall = max(b.longest_stall, b.conceal_run)
+
+
+@kernel("i8(i8, i8, i8, i8)")
+def _pause(address, filled, rest, gap):
+    """The sender said nothing for `gap` frames: silence, and time may pass for free. Returns the frames made."""
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    waited = min(b.hold_credit, gap)
+    if waited > 0:  # what was waited for was this silence: no stall, no concealment
+        b.hold_credit = 0
+        b.concealed -= waited
+        b.held -= waited
+        b.paused += waited
+        stall = int(STALL_MS * b.frames_per_ms)
+        if b.conceal_run >= stall:
+            b.stalls -= 1
+            b.silent_concealed -= min(waited, b.conceal_run - stall)
+        if waited >= b.conceal_run:
+            b.conceal_events -= 1
+        b.conceal_run = 0
+    spare = int((b.d_ms - b.control_ms) * b.frames_per_ms)
+    skip = min(max(0, spare), gap)
+    b.m += skip
+    b.skipped += skip
+    b.d_ms -= skip / b.frames_per_ms
+    made = min(rest, gap - skip)
+    if made > 0:
+        _make_up(address, filled, made)
+        b.paused += made
+        b.m += made
+    b.run_start = b.m
+    return made
+
+
+@kernel("void(i8, i8, i8)")
+def _end(address, filled, rest):
+    """The stream is over: whatever rings fades in 10 ms, then silence."""
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    _make_up(address, filled, rest)
+    out = view_block(b.history + (b.history_frames + filled) * b.channels * 4, rest, b.channels)
+    fade = int(END_FADE_MS * b.frames_per_ms)
+    for i in range(rest):
+        gain = np.float32(max(0.0, 1.0 - (b.ended_run + i) / fade))
+        for c in range(b.channels):
+            out[i, c] *= gain
+    b.ended_run += rest
 
 
 @kernel("void(i8, f8)")
@@ -203,6 +261,7 @@ def _fill(address):
         if run > 0:
             store_read(address, b.m, target, run)
             b.hold_credit = 0
+            b.ended_run = 0
             if b.concealing:
                 conceal_merge(b.conceal, target, run, min(run, int(CONCEAL_FADE_MS * b.frames_per_ms)))
                 b.concealing = 0
@@ -214,19 +273,7 @@ def _fill(address):
         following = next_entry(address, b.m)
         if following < 0:
             if b.ended:
-                # the end: fade whatever rings, then silence
-                if b.concealing == 0:
-                    conceal_begin(b.conceal, b.history + filled * width, b.history_frames)
-                    b.concealing = 1
-                    b.conceal_run = 0
-                conceal_next(b.conceal, target, rest)
-                b.conceal_run += rest
-                out = view_block(target, rest, b.channels)
-                fade = int(10 * b.frames_per_ms)
-                for i in range(rest):
-                    gain = np.float32(max(0.0, 1.0 - (b.conceal_run - rest + i) / fade))
-                    for c in range(b.channels):
-                        out[i, c] *= gain
+                _end(address, filled, rest)
                 return ENDED
             _conceal(address, filled, rest)
             b.held += rest
@@ -235,25 +282,7 @@ def _fill(address):
         entry = entries[following]
         gap = entry.position - b.m
         if entry.flags & FLAG_PAUSE_BEFORE:
-            spare = int((b.d_ms - b.control_ms) * b.frames_per_ms)
-            if spare > 0:  # time passes for free where nothing was said
-                skip = min(spare, gap)
-                b.m += skip
-                b.skipped += skip
-                b.d_ms -= skip / b.frames_per_ms
-                gap -= skip
-            made = min(rest, gap)
-            if made > 0:
-                before = b.concealed
-                events = b.conceal_events
-                _conceal(address, filled, made)
-                b.concealed = before  # silence that was meant is not concealment
-                b.conceal_events = events
-                b.tick_concealed -= made
-                b.paused += made
-                b.m += made
-                filled += made
-            b.run_start = b.m
+            filled += _pause(address, filled, rest, gap)
             op = PAUSE
             continue
         waited = b.last_tick_ms - entry.arrival_ms
@@ -311,7 +340,7 @@ def buffer_tick(address, now_ms, out):
     b.d_ms = now_ms - b.m / b.frames_per_ms - delay.base_ms - b.held_ms if delay.has_base else 0.0
     b.buffered_ms = max(0.0, (b.newest_end - b.m) / b.frames_per_ms) if b.phase != EMPTY else 0.0
 
-    if b.phase == PREFILL and (b.ended or (b.d_ms >= b.control_ms and buffer_available(address, b.m) >= b.block)):
+    if b.phase == PREFILL and (b.ended or (b.d_ms >= b.control_ms - 5.0 and buffer_available(address, b.m) >= b.block)):
         b.phase = PLAYING
         b.run_start = b.m
     if b.phase != PLAYING:
@@ -336,7 +365,7 @@ def buffer_tick(address, now_ms, out):
             draining = now_ms - b.last_arrival_ms > 2.25 * packet_ms and available < int((b.control_ms + 60.0) * b.frames_per_ms)
             _plan_splice(address, error_ms, 1 if draining else 0, buffer_available(address, b.m))
             op = _fill(address)
-            if draining and (op == DECELERATE or op == NORMAL):
+            if draining and (op in (DECELERATE, NORMAL)):
                 op = DRAIN
         else:
             op = _fill(address)

@@ -24,6 +24,7 @@ from rtmedia.jitter.state import (
 from rtmedia.rt.kernel import copy_octets, kernel, pointer_void
 from rtmedia.rt.memory import view_block
 
+
 @kernel("void(i8, i8, i8, f4)")
 def _fade_store(address, position, frames, direction):
     """Fade a stretch of the store: in for ``direction > 0``, out for ``direction < 0``."""
@@ -238,7 +239,7 @@ def mean_square_at(address, position, frames):
 
 @kernel("void(i8)")
 def splice_now(address):
-    """m has reached the splice: mix the two periods in the store, and jump."""
+    """M has reached the splice: mix the two periods in the store, and jump."""
     b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
     store = view_block(b.store, b.capacity, b.channels)
     mask = b.capacity - 1

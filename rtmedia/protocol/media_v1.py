@@ -24,6 +24,8 @@ from typing import Any, Literal
 from rtmedia.errors import ConfigError
 from rtmedia.protocol.messages import MEDIA_TIME_LIMIT_MS, Ack, End, Media, Message, TranscriptMessage
 
+#: A speaker's name longer than this is cut: it is a label.
+_SPEAKER_CHARS = 64
 _HEADERS = {"aligned": struct.Struct("<I4xq"), "packed": struct.Struct("<Iq")}
 _AUDIO_KEYS = ("audioData", "audio", "payload")
 
@@ -228,7 +230,9 @@ def _read_transcript(data: dict[str, Any]) -> TranscriptMessage:
     if not text.strip():
         raise _Rejected("empty")
     sure = 0.0 if confidence is None else min(1.0, max(0.0, float(_number(confidence, "confidence"))))
-    return TranscriptMessage(_printable(text), sure, _timestamp_ms(data.get("timestamp")))
+    speaker = data.get("speaker")
+    shown = _printable(speaker)[:_SPEAKER_CHARS] if isinstance(speaker, str) else ""
+    return TranscriptMessage(_printable(text), sure, _timestamp_ms(data.get("timestamp")), shown)
 
 
 def _read_ack(_: dict[str, Any]) -> Ack:

@@ -25,11 +25,12 @@ class Media(NamedTuple):
 
 
 class TranscriptMessage(NamedTuple):
-    """A piece of text, never empty, for the audio of its timestamp; confidence is 0..1."""
+    """A piece of text, never empty, for the audio of its timestamp; confidence is 0..1, speaker empty where not told."""
 
     text: str
     confidence: float
     timestamp_ms: int
+    speaker: str = ""
 
 
 class Ack(NamedTuple):

@@ -28,6 +28,7 @@ class _Pending:
     text: str = field(compare=False)
     confidence: float = field(compare=False)
     arrival_ns: int = field(compare=False)
+    speaker: str = field(compare=False)
 
 
 class Captions:
@@ -48,7 +49,7 @@ class Captions:
         self.skew_ms = 0.0  # mean distance from the speaker of those that were in time, positive is after the sound
         self._in_time = 0
 
-    def add(self, *, text: str, confidence: float, timestamp_ms: int, epoch: int, arrival_ns: int) -> None:
+    def add(self, *, text: str, confidence: float, timestamp_ms: int, epoch: int, arrival_ns: int, speaker: str = "") -> None:
         """Take one transcript; a repetition of the same words at the same time is dropped."""
         key = (epoch, timestamp_ms, text)
         if key in self._seen:
@@ -58,7 +59,7 @@ class Captions:
         if len(self._seen) > MAX_PENDING:
             del self._seen[next(iter(self._seen))]
         self._order += 1
-        heapq.heappush(self._heap, _Pending(epoch, timestamp_ms, self._order, text, confidence, arrival_ns))
+        heapq.heappush(self._heap, _Pending(epoch, timestamp_ms, self._order, text, confidence, arrival_ns, speaker))
         if len(self._heap) > MAX_PENDING:  # a hostile server: the furthest in the future goes
             self._heap.remove(max(self._heap))
             heapq.heapify(self._heap)
@@ -93,5 +94,5 @@ class Captions:
             else:
                 self._in_time += 1
                 self.skew_ms += (skew_ms - self.skew_ms) / self._in_time
-            events.append(Transcript(now_ns, first.text, first.confidence, first.timestamp_ms, late, skew_ms))
+            events.append(Transcript(now_ns, first.text, first.confidence, first.timestamp_ms, late, skew_ms, first.speaker))
         return events, None

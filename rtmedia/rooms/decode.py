@@ -148,7 +148,7 @@ class Decode:
         )
 
 
-@kernel("i8(i8, i8, i8, i8, i8, i8, i8, i8)")
+@kernel("i8(i8, i8, i8, i8, i8, i8, i8, i8)", keep_gil=True)
 def wire_write(records, octets, arrival_ns, seq, media_time_ns, flags, payload, length):
     """One payload onto the wire ring, whole or not at all; returns 1 when it fitted."""
     slot = ring_claim(records)
@@ -331,7 +331,7 @@ def decode_step(address, now_ns):
         if following == 0:
             return 0
         witness = carray(pointer_void(following), 1, WIRE_DTYPE)[0]
-        agrees = ((witness.seq - wire.seq) & 0xFFFFFFFF) == 1 and witness.flags & FLAG_NEW_EPOCH == 0 and witness.flags & FLAG_END_OF_STREAM == 0
+        agrees = ((witness.seq - wire.seq) & 0xFFFFFFFF) == 1 and witness.flags & (FLAG_NEW_EPOCH | FLAG_END_OF_STREAM) == 0
         if agrees and wire.media_time_ns != NO_MEDIA_TIME and witness.media_time_ns != NO_MEDIA_TIME:
             agrees = abs(witness.media_time_ns - wire.media_time_ns) < 1_000_000_000
         if not agrees:

@@ -46,7 +46,10 @@ class Histogram:
         if total == 0:
             return {}
         running = np.cumsum(self.counts)
-        quantiles = {name: (int(np.searchsorted(running, share * total)) + 1) * BIN_MS for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))}
+        quantiles = {
+            name: (int(np.searchsorted(running, share * total)) + 1) * BIN_MS
+            for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
+        }
         highest = (int(np.flatnonzero(self.counts)[-1]) + 1) * BIN_MS
         return {"mean": self.sum_ms / total, **quantiles, "max": highest}
 

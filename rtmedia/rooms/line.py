@@ -8,7 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from rtmedia.dsp.compressor import Compressor
 from rtmedia.dsp.gain import Gain
+from rtmedia.dsp.gate import SpectralGate
 from rtmedia.dsp.limiter import Limiter
 from rtmedia.dsp.resample import make_resampler
 from rtmedia.errors import ConfigError
@@ -93,7 +95,7 @@ class Line:
         out_block = device_rate_hz // 100 + _SPARE_FRAMES
         self.decode = Decode(codec.make(source, rate_hz // 4), rate_hz, channels)
         self.descriptions = tuple(effects)
-        self.effects = [effect.make(source, block) for effect in effects]
+        self.effects = [_steady(effect).make(source, block) for effect in effects]
         self.resampler = make_resampler(rate_hz, device_rate_hz, channels, block)
         self.gain = Gain(gain_db).make(device, out_block)
         self.limiter = Limiter(ceiling_db).make(device, out_block)
@@ -153,3 +155,18 @@ class Line:
             self.gain.update(Gain(gain_db).values())
         if ceiling_db is not None:
             self.limiter.update(Limiter(ceiling_db).values())
+
+
+def default_effects() -> tuple[Effect, ...]:
+    """What cleans the sound unless told otherwise: spectral gate, then compressor, both at their lowest latency.
+
+    6 ms instead of 10 costs the gate 0.04 of PESQ; without look-ahead the compressor lets the first 3 ms of an onset
+    through, which the limiter behind it catches. Together that is 10 ms less between the speaker's mouth and the ear.
+    """
+    return (SpectralGate(latency="6ms"), Compressor(lookahead=False))
+
+
+def _steady(effect: Effect) -> Effect:
+    """The variant of an effect for blocks that are always 10 ms, where it offers one (a method ``steady``)."""
+    variant = getattr(effect, "steady", None)
+    return variant() if variant is not None else effect

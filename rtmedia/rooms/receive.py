@@ -288,6 +288,7 @@ class ReceiveRoom:
                         timestamp_ms=item.timestamp_ms,
                         epoch=counters.epoch,
                         arrival_ns=now_ns,
+                        speaker=item.speaker,
                     )
                 elif item is None:
                     self._tell("malformed", "the server sent a message that was not understood; see the rejected counters", now_ns)

@@ -25,7 +25,7 @@ VERSION = 0
 FIRST = 1
 
 
-@kernel("void(i8, i8[::1])")
+@kernel("void(i8, i8[::1])", keep_gil=True)
 def cell_write(cell, words):
     """Publish `words`. Thread: the one writer.   Real-time: yes."""
     memory = view_i8(cell, FIRST + words.shape[0])
@@ -36,7 +36,7 @@ def cell_write(cell, words):
     store_release(memory, VERSION, version + 2)
 
 
-@kernel("i8(i8, i8[::1], i8)")
+@kernel("i8(i8, i8[::1], i8)", keep_gil=True)
 def cell_read(cell, words, tries):
     """Copy the newest words; 1 when they are from one version, 0 after `tries` disturbed attempts.
 

@@ -81,7 +81,7 @@ def _sleep(typingctx, duration):  # type: ignore[no-untyped-def]
     return types.void(types.int64), codegen
 
 
-@kernel("i8()")
+@kernel("i8()", keep_gil=True)
 def now_ns():
     """Monotonic time in nanoseconds; see the module for Python's name of the same clock."""
     return _now()

@@ -2,7 +2,8 @@
 
 Every compiled function of rtmedia is made by `kernel` (called from other kernels, or from Python
 through a loop) or by `callback` (called through its address: effects, codecs, the sound device).
-Both release the GIL, use explicit signatures, divide like NumPy, and are cached on disk.
+Neither holds the GIL (`kernel` can, for what is short); both have explicit signatures, divide like
+NumPy, and are cached on disk.
 
 The intrinsics are what lock-free code and plug-ins need: atomic load with *acquire*, atomic store
 with *release* (LLVM Language Reference, "Atomic Memory Ordering Constraints"), and calls through an
@@ -71,11 +72,20 @@ def _compile(compiler: Callable[..., Any], signature: Any, function: Callable[..
             return compiler(signature, cache=False, error_model="numpy", **options)(function)
 
 
-def kernel(signature: str | list[str]) -> Callable[[F], F]:
-    """Compile for the audio path: no GIL, cached, NumPy's rules for division by zero."""
+def kernel(signature: str | list[str], *, keep_gil: bool = False) -> Callable[[F], F]:
+    """Compile for the audio path: no GIL, cached, NumPy's rules for division by zero.
+
+    Parameters
+    ----------
+    signature
+        As numba writes them; always explicit.
+    keep_gil
+        For work of about a microsecond that Python calls directly: whoever gives the GIL away beside a busy thread
+        may get it back only after the switch interval, 5 ms later. Between kernels it makes no difference.
+    """
 
     def decorate(function: F) -> F:
-        made: F = _compile(numba.njit, signature, function, nogil=True)
+        made: F = _compile(numba.njit, signature, function, nogil=not keep_gil)
         return made
 
     return decorate

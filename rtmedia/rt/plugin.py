@@ -22,6 +22,8 @@ from rtmedia.rt.memory import aligned_zeros, view_f4, view_i8
 MAX_WISHES = 14
 #: The common head of every effect's state; a state's dtype starts with these fields.
 WISH_FIELDS: list[Any] = [("wish_version", "i8"), ("wish", "f4", (MAX_WISHES,))]
+#: What the kernel itself has taken over; an effect that uses `take_wishes` has these right behind `WISH_FIELDS`.
+TAKEN_FIELDS: list[Any] = [("seen_version", "i8"), ("taken", "f4", (MAX_WISHES,))]
 _HEAD = dict(np.dtype(WISH_FIELDS).fields or {})
 
 
@@ -36,9 +38,11 @@ def run_codec(function, payload, length, out, max_frames, state):
 
 
 _WISH_OFFSET = 8
+_SEEN_OFFSET = _WISH_OFFSET + 4 * MAX_WISHES
+_TAKEN_OFFSET = _SEEN_OFFSET + 8
 
 
-@kernel("void(i8, f4[::1])")
+@kernel("void(i8, f4[::1])", keep_gil=True)
 def wishes_write(state, values):
     """Publish new settings in the head of the state at address `state`. Thread: control, alone."""
     version = view_i8(state, 1)
@@ -50,7 +54,7 @@ def wishes_write(state, values):
     store_release(version, 0, before + 2)
 
 
-@kernel("i8(i8, i8, i8, i8)")
+@kernel("i8(i8, i8, i8, i8)", keep_gil=True)
 def wishes_take(state, seen, target, count):
     """Copy the first `count` settings to the float32s at address `target` if they are newer than version `seen`.
 
@@ -69,6 +73,19 @@ def wishes_take(state, seen, target, count):
     for i in range(min(count, MAX_WISHES)):
         taken[i] = load_acquire(wishes, i)
     return before if load_acquire(version, 0) == before else seen
+
+
+@kernel("b1(i8)")
+def take_wishes(state):
+    """Bring the settings in ``taken`` up to date (`TAKEN_FIELDS`); whether they are newer than at the last call.
+
+    Thread: the one that runs the effect.   Real-time: yes.
+    """
+    seen = view_i8(state + _SEEN_OFFSET, 1)
+    version = wishes_take(state, seen[0], state + _TAKEN_OFFSET, MAX_WISHES)
+    newer = version != seen[0]
+    seen[0] = version
+    return newer
 
 
 class Instance:

@@ -43,39 +43,39 @@ CAPACITY, WIDTH, STORE = 32, 33, 34
 WORDS = 48
 
 
-@kernel("i8(i8)")
+@kernel("i8(i8)", keep_gil=True)
 def ring_readable(ring):
     """Elements waiting, as the reader sees it (never too many)."""
     control = view_i8(ring, WORDS)
     return load_acquire(control, WRITTEN) - control[READ]
 
 
-@kernel("i8(i8)")
+@kernel("i8(i8)", keep_gil=True)
 def ring_writable(ring):
     """Elements that fit, as the writer sees it (never too many)."""
     control = view_i8(ring, WORDS)
     return control[CAPACITY] - (control[WRITTEN] - load_acquire(control, READ))
 
 
-@kernel("i8(i8)")
+@kernel("i8(i8)", keep_gil=True)
 def ring_written(ring):
     """Elements ever written; any thread may ask."""
     return load_acquire(view_i8(ring, WORDS), WRITTEN)
 
 
-@kernel("i8(i8)")
+@kernel("i8(i8)", keep_gil=True)
 def ring_read_total(ring):
     """Elements ever read; any thread may ask."""
     return load_acquire(view_i8(ring, WORDS), READ)
 
 
-@kernel("i8(i8)")
+@kernel("i8(i8)", keep_gil=True)
 def ring_refused(ring):
     """Elements that did not fit; any thread may ask."""
     return load_acquire(view_i8(ring, WORDS), REFUSED)
 
 
-@kernel("i8(i8, i8, i8)")
+@kernel("i8(i8, i8, i8)", keep_gil=True)
 def ring_write(ring, source, count):
     """Copy up to `count` elements from address `source`; returns how many fitted.
 
@@ -102,7 +102,7 @@ def ring_write(ring, source, count):
     return max(fitted, 0)
 
 
-@kernel("i8(i8, i8, i8)")
+@kernel("i8(i8, i8, i8)", keep_gil=True)
 def ring_read(ring, target, count):
     """Copy up to `count` elements to address `target`; returns how many there were.
 
@@ -127,7 +127,7 @@ def ring_read(ring, target, count):
     return max(taken, 0)
 
 
-@kernel("i8(i8)")
+@kernel("i8(i8)", keep_gil=True)
 def ring_claim(ring):
     """Address of the next free element, or 0 when the ring is full. Fill it, then `ring_commit`.
 
@@ -143,14 +143,14 @@ def ring_claim(ring):
     return control[STORE] + (written & (capacity - 1)) * control[WIDTH]
 
 
-@kernel("void(i8)")
+@kernel("void(i8)", keep_gil=True)
 def ring_commit(ring):
     """Publish the element that `ring_claim` gave out."""
     control = view_i8(ring, WORDS)
     store_release(control, WRITTEN, control[WRITTEN] + 1)
 
 
-@kernel("i8(i8)")
+@kernel("i8(i8)", keep_gil=True)
 def ring_front(ring):
     """Address of the oldest element, or 0 when the ring is empty. Use it, then `ring_release`.
 
@@ -165,7 +165,7 @@ def ring_front(ring):
     return control[STORE] + (read & (control[CAPACITY] - 1)) * control[WIDTH]
 
 
-@kernel("i8(i8, i8)")
+@kernel("i8(i8, i8)", keep_gil=True)
 def ring_peek(ring, index):
     """Address of the element `index` places behind the oldest, or 0 when there is none. Thread: the reader."""
     control = view_i8(ring, WORDS)
@@ -177,14 +177,14 @@ def ring_peek(ring, index):
     return control[STORE] + ((read + index) & (control[CAPACITY] - 1)) * control[WIDTH]
 
 
-@kernel("void(i8)")
+@kernel("void(i8)", keep_gil=True)
 def ring_release(ring):
     """Give back the element that `ring_front` showed."""
     control = view_i8(ring, WORDS)
     store_release(control, READ, control[READ] + 1)
 
 
-@kernel("i8(i8, i8)")
+@kernel("i8(i8, i8)", keep_gil=True)
 def ring_skip(ring, count):
     """Throw away up to `count` of the oldest elements; returns how many went. Thread: the reader."""
     control = view_i8(ring, WORDS)
@@ -201,21 +201,21 @@ def ring_skip(ring, count):
 # -1: the block has another number of channels than the ring.
 
 
-@kernel("i8(i8, f4[:, ::1])")
+@kernel("i8(i8, f4[:, ::1])", keep_gil=True)
 def _write_block(ring, block):
     if block.shape[1] * 4 != view_i8(ring, WORDS)[WIDTH]:
         return -1
     return ring_write(ring, block.ctypes.data, block.shape[0])
 
 
-@kernel("i8(i8, f4[:, ::1])")
+@kernel("i8(i8, f4[:, ::1])", keep_gil=True)
 def _read_block(ring, out):
     if out.shape[1] * 4 != view_i8(ring, WORDS)[WIDTH]:
         return -1
     return ring_read(ring, out.ctypes.data, out.shape[0])
 
 
-@kernel("i8(i8, u1[::1], i8)")
+@kernel("i8(i8, u1[::1], i8)", keep_gil=True)
 def _read_octets(ring, target, count):
     return ring_read(ring, target.ctypes.data, count)
 

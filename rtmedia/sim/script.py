@@ -70,7 +70,7 @@ def parse_script(text: str, name: str) -> Script:
     for number, item in enumerate(utterances):
         try:
             parsed.append(_utterance(item))
-        except (KeyError, TypeError, ValueError, OverflowError) as exc:
+        except (KeyError, TypeError, ValueError, OverflowError) as exc:  # noqa: PERF203  (names the utterance)
             raise ConfigError(f"{name}: utterance {number} is not usable ({exc!r}); see rtmedia.sim.script for the format") from exc
     return Script(tuple(sorted(parsed, key=lambda utterance: utterance.start_ms)))
 

@@ -12,7 +12,7 @@ import pytest
 
 from rtmedia.errors import AuthError, SourceError, WireError
 from rtmedia.events import Connected, Disconnected, Event, Problem
-from rtmedia.ports import FLAG_END_OF_STREAM, FLAG_NEW_EPOCH, NO_MEDIA_TIME
+from rtmedia.ports import EPOCH_SHIFT, FLAG_END_OF_STREAM, FLAG_NEW_EPOCH, NO_MEDIA_TIME
 from rtmedia.protocol.media_v1 import MediaV1
 from rtmedia.protocol.oauth import Token
 from rtmedia.protocol.retry import Backoff
@@ -37,6 +37,11 @@ def text(**fields: Any) -> str:
 
 
 END = text(type="end", reason="hung up")
+
+
+def first_of(connection: int) -> int:
+    """The flags of a connection's first audio."""
+    return FLAG_NEW_EPOCH | connection << EPOCH_SHIFT
 
 
 class FakeConnection:
@@ -187,7 +192,7 @@ def test_audio_reaches_the_wire_with_its_arrival_its_number_and_its_time():
     world = World([packet(7, 0), packet(8, 20), END, ConnectionEnded(1000, "")]).run()
     start_ns = 1_000 * NS_PER_S
     assert world.wire[:2] == [
-        (start_ns + 20 * NS_PER_MS, 7, 0, FLAG_NEW_EPOCH, AUDIO),
+        (start_ns + 20 * NS_PER_MS, 7, 0, first_of(1), AUDIO),
         (start_ns + 40 * NS_PER_MS, 8, 20 * NS_PER_MS, 0, AUDIO),
     ]
 
@@ -232,7 +237,7 @@ def test_the_end_waits_for_room_in_the_wire_because_it_must_arrive():
     world.on_wait = drained
     world.run()
     assert world.waits == [0.01] * 3
-    assert world.flags == [FLAG_NEW_EPOCH, 0, FLAG_END_OF_STREAM]
+    assert world.flags == [first_of(1), 0, FLAG_END_OF_STREAM]
 
 
 def test_a_stop_while_the_end_waits_for_room_is_obeyed():
@@ -245,7 +250,7 @@ def test_a_stop_while_the_end_waits_for_room_is_obeyed():
 def test_transcripts_carry_epoch_and_arrival():
     world = World([text(type="transcript", text="hi", confidence=0.5, timestamp=0), END, LOST]).run()
     assert world.transcripts == [
-        {"text": "hi", "confidence": 0.5, "timestamp_ms": 0, "epoch": 1, "arrival_ns": 1_000 * NS_PER_S + 20 * NS_PER_MS}
+        {"text": "hi", "confidence": 0.5, "timestamp_ms": 0, "epoch": 1, "arrival_ns": 1_000 * NS_PER_S + 20 * NS_PER_MS, "speaker": ""}
     ]
 
 
@@ -275,7 +280,7 @@ def test_the_mark_of_a_new_epoch_is_not_dropped_with_its_packet():
     world.room_in_wire = 0
     world.scripts = [[packet(0), make_room, packet(1), packet(2), END, LOST]]
     world.run()
-    assert [(entry[1], entry[3]) for entry in world.wire] == [(1, FLAG_NEW_EPOCH), (2, 0), (3, FLAG_END_OF_STREAM)]
+    assert [(entry[1], entry[3]) for entry in world.wire] == [(1, first_of(1)), (2, 0), (3, FLAG_END_OF_STREAM)]
 
 
 def test_bad_messages_are_counted_and_told_once_a_second_and_the_stream_goes_on():
@@ -299,7 +304,7 @@ def test_octets_and_round_trip_are_read_from_the_connection_over_reconnects():
 
 def test_a_lost_connection_is_made_again_subscribed_again_and_is_a_new_epoch():
     world = World([*packets(2), LOST], [*packets(2, start=900), END, ConnectionEnded(1000, "")]).run()
-    assert world.flags == [FLAG_NEW_EPOCH, 0, FLAG_NEW_EPOCH, 0, FLAG_END_OF_STREAM]
+    assert world.flags == [first_of(1), 0, first_of(2), 0, FLAG_END_OF_STREAM]
     assert [connection.sent for connection in world.connections] == [[world.protocol.subscribe()]] * 2
     assert all(connection.closed for connection in world.connections)
     assert [event.epoch for event in world.of(Connected)] == [1, 2]
@@ -463,7 +468,7 @@ def test_a_stop_while_receiving_aborts_closes_and_returns():
     world.scripts = [[packet(0), world.room.stop, packet(1)]]
     world.run()
     assert (world.connections[0].aborted, world.connections[0].closed) == (True, True)
-    assert world.flags == [FLAG_NEW_EPOCH]
+    assert world.flags == [first_of(1)]
     assert world.of(Disconnected)[0].reason == "stopped"
 
 

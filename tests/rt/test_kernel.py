@@ -8,6 +8,7 @@ import pytest
 from numba import types
 from numba.core.errors import NumbaError
 
+from rtmedia.rt import cell, clock, plugin, ring
 from rtmedia.rt import kernel as kernel_module
 from rtmedia.rt.kernel import copy_octets, kernel, load_acquire, store_release
 from rtmedia.rt.memory import aligned_zeros, view_block, view_f4, view_f8, view_i8, view_u1
@@ -98,3 +99,11 @@ def test_kernels_have_explicit_signatures_and_release_the_gil():
     assert copy.targetoptions["nogil"]
     with pytest.raises(TypeError):
         copy("a", "b", "c")
+
+
+def test_short_kernels_keep_the_gil_and_long_ones_give_it_away():
+    """Beside a busy thread, giving it away for some nanoseconds may cost a switch interval to get it back."""
+    short = [getattr(ring, name) for name in dir(ring) if name.startswith("ring_")]
+    short += [cell.cell_write, cell.cell_read, clock.now_ns, plugin.wishes_write, plugin.wishes_take]
+    assert not any(made.targetoptions.get("nogil") for made in short)
+    assert all(made.targetoptions["nogil"] for made in (clock.sleep_ns, plugin.run_effect, plugin.run_codec))
