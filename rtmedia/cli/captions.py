@@ -14,7 +14,7 @@ _COLOURS = ("cyan", "magenta", "yellow", "green", "blue")
 
 def speaker_and_text(event: Transcript) -> tuple[str, str]:
     """Who speaks (``""`` where nobody says so) and what, both safe to print."""
-    speaker, text = clean(str(getattr(event, "speaker", "") or ""), 24), clean(event.text)
+    speaker, text = clean(event.speaker, 24), clean(event.text)
     if not speaker and (match := _PREFIX.match(text)):
         speaker, text = match.group(1), text[match.end() :]
     return speaker, text

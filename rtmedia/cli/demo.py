@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -17,7 +17,7 @@ def demo(
     context: typer.Context,
     network: opt.Network = "",
     sink: Annotated[
-        Optional[str],
+        str | None,
         typer.Option(
             "--sink",
             metavar="NAME",
@@ -34,7 +34,7 @@ def demo(
     quiet: opt.Quiet = False,
     log_level: opt.LogLevel = None,
 ) -> None:
-    """Play the built-in conversation from a media server of our own, with captions.
+    """Play the built-in conversation, with captions.
 
     A server in a second process sends 46 s of a telephone call over a WebSocket on 127.0.0.1, through the network that --network describes.
     """

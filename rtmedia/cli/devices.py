@@ -20,7 +20,10 @@ NONE = (
 
 
 def devices(json: opt.Json = False) -> None:
-    """List the sound output devices; * marks the default one. Exit code 3 where there is none."""
+    """List the sound output devices.
+
+    A dot or * marks the default one. The exit code is 3 where there is none.
+    """
     from rtmedia.io.portaudio import list_devices
 
     found = list_devices()

@@ -40,7 +40,7 @@ def parse_effects(text: str, *, live: bool = True) -> tuple[Effect, ...] | None:
         return ()
     bases: tuple[Effect, ...] = ()
     if live:
-        from rtmedia.engine import default_effects
+        from rtmedia.rooms.line import default_effects
 
         bases = default_effects()
     return tuple(_effect(part.strip(), bases) for part in wanted.split(","))
@@ -54,7 +54,9 @@ def _effect(text: str, bases: tuple[Effect, ...]) -> Effect:
     for setting in settings:
         key, equals, value = (part.strip() for part in setting.partition("="))
         if not equals or key not in known:
-            raise ConfigError(f"effect {name!r} has no setting {setting!r}; its settings are {', '.join(known) or 'none'}, written name=value")
+            raise ConfigError(
+                f"effect {name!r} has no setting {setting!r}; its settings are {', '.join(known) or 'none'}, written name=value"
+            )
         given[key] = _value(f"{name}:{key}", value, known[key])
     for base in bases:
         if type(base) is kind:
@@ -72,7 +74,9 @@ def _kind(name: str) -> Any:
         try:
             return points[name].load()
         except Exception as exc:
-            raise ConfigError(f"effect {name!r} comes from {points[name].value!r}, which cannot be used ({exc}); repair or remove it") from exc
+            raise ConfigError(
+                f"effect {name!r} comes from {points[name].value!r}, which cannot be used ({exc}); repair or remove it"
+            ) from exc
     raise ConfigError(f"effect is {name!r}; the known effects are {', '.join(sorted({*_BUILT_IN, *points}))}, or say none or default")
 
 

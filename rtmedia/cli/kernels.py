@@ -31,19 +31,25 @@ class KernelModule:
     kernels: int
 
     @property
+    def folder(self) -> Path | None:
+        """Where its machine code lies; None where nothing can be written."""
+        directory = kernel_cache_dir(str(self.path))
+        if directory is None:
+            return None
+        # numba files by the folder of the source: two checkouts share the directory, not the files.
+        source = self.path.parent
+        return directory / f"{source.name}_{hashlib.sha1(str(source).encode(), usedforsecurity=False).hexdigest()}"
+
+    @property
     def warm(self) -> bool:
         """Whether the disk holds machine code for every kernel, not older than the source.
 
         A guess for display: numba itself decides (by processor too), and compiles what is missing.
         """
-        directory = kernel_cache_dir(str(self.path))
-        if directory is None:
+        if self.folder is None:
             return False
-        # numba files by the folder of the source: two checkouts share the directory, not the files.
-        folder = self.path.parent
-        mine = directory / f"{folder.name}_{hashlib.sha1(str(folder).encode(), usedforsecurity=False).hexdigest()}"
         newest = self.path.stat().st_mtime
-        return sum(index.stat().st_mtime >= newest for index in mine.glob("*.nbi")) >= self.kernels
+        return sum(index.stat().st_mtime >= newest for index in self.folder.glob("*.nbi")) >= self.kernels
 
 
 def kernel_modules(package: Path | None = None) -> list[KernelModule]:
@@ -79,8 +85,8 @@ def load(modules: Iterable[KernelModule], starting: Callable[[KernelModule], Non
 
 def cached_files(modules: Iterable[KernelModule]) -> dict[Path, int]:
     """Every file of machine code and when it was written."""
-    directories = {directory for module in modules if (directory := kernel_cache_dir(str(module.path))) is not None}
-    return {path: path.stat().st_mtime_ns for directory in directories for path in directory.rglob("*.nb[ic]")}
+    folders = {folder for module in modules if (folder := module.folder) is not None}
+    return {path: path.stat().st_mtime_ns for folder in folders for path in folder.glob("*.nb[ic]")}
 
 
 def load_elsewhere(modules: Iterable[KernelModule], timeout_s: float = 120.0) -> tuple[float, bool]:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rtmedia.errors import ConfigError
+from rtmedia.errors import ConfigError, RtmediaError
 
 LEVELS = ("debug", "info", "warning", "error")
 _FORMAT = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s", "%H:%M:%S")
@@ -31,6 +31,8 @@ class Mailbox(logging.Handler):
         self._lines: deque[tuple[int, str]] = deque(maxlen=size)
 
     def emit(self, record: logging.LogRecord) -> None:
+        if isinstance(record.args, tuple) and any(isinstance(value, RtmediaError) for value in record.args):
+            return  # what ended the engine; the command's own last line says it
         try:
             self._lines.append((record.levelno, _FORMAT.format(record)))
         except Exception:  # a record with wrong arguments; logging's own answer would print to the terminal

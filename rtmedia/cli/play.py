@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 from urllib.parse import parse_qsl, urlsplit
 
 import typer
@@ -16,13 +16,13 @@ _TOKENS = ("access_token", "token", "client_secret")
 def play(
     context: typer.Context,
     url: Annotated[
-        str, typer.Argument(metavar="[URL]", envvar="RTMEDIA_URL", help='wss://…, ws://… or "loopback:?loss=0.02".', show_default=False)
+        str, typer.Argument(metavar="URL", envvar="RTMEDIA_URL", help='wss://…, ws://… or "loopback:?loss=0.02".', show_default=False)
     ] = "loopback:",
     conversation: Annotated[
         str, typer.Option("--conversation", metavar="ID", help="Named in the subscription.", rich_help_panel=opt.CONNECTION)
     ] = "demo",
     credentials: Annotated[
-        Optional[str],
+        str | None,
         typer.Option(
             "--credentials",
             metavar="FILE",
@@ -31,7 +31,9 @@ def play(
             rich_help_panel=opt.CONNECTION,
         ),
     ] = None,
-    token_in: Annotated[opt.TokenIn, typer.Option("--token-in", help="Where the token travels.", rich_help_panel=opt.CONNECTION)] = opt.TokenIn.query,
+    token_in: Annotated[
+        opt.TokenIn, typer.Option("--token-in", help="Where the token travels.", rich_help_panel=opt.CONNECTION)
+    ] = opt.TokenIn.query,
     reconnect: Annotated[
         str, typer.Option("--reconnect", metavar="N|forever", help="Attempts in a row before giving up.", rich_help_panel=opt.CONNECTION)
     ] = "5",

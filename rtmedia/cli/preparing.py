@@ -14,7 +14,14 @@ def load_with_a_bar(modules: Sequence[KernelModule], console: Console, title: st
     """Import `modules` under a progress bar where there is a terminal; returns the seconds it took."""
     if not console.is_terminal or console.is_dumb_terminal:
         return load(modules)
-    columns = (SpinnerColumn(), TextColumn(title), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.fields[module]}", style="dim"))
+    columns = (
+        SpinnerColumn(),
+        TextColumn(title),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[module]}", style="dim"),
+    )
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(title, total=len(modules), module="")
         done = -1

@@ -16,6 +16,7 @@ from rtmedia.cli.leave import Leave
 from rtmedia.cli.logs import Mailbox, logging_to
 from rtmedia.cli.views import View
 from rtmedia.errors import RtmediaError
+from rtmedia.events import Event, StreamEnded
 from rtmedia.stats import Stats
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 TICK_S = 0.1
 GAIN_STEP_DB = 1.0
-KEYS_HINT = "space pause  +- volume  q quit"
+KEYS_HINT = "space pauses, + and - change the volume, q ends"
 # While the engine is being built nothing can be taken apart; after so long it is anyway.
 BUILD_PATIENCE_S = 4.0
 
@@ -41,7 +42,9 @@ class Session:
     Thread: main.   Real-time: no.
     """
 
-    def __init__(self, engine: Engine, view: View, *, log_level: str = "warning", duration_s: float | None = None, keys: bool = True) -> None:
+    def __init__(
+        self, engine: Engine, view: View, *, log_level: str = "warning", duration_s: float | None = None, keys: bool = True
+    ) -> None:
         self._engine = engine
         self._view = view
         self._log_level = log_level
@@ -94,14 +97,14 @@ class Session:
         next_s = time.monotonic()
         while True:
             for event in self._engine.events(timeout_s=max(0.0, next_s - time.monotonic())):
-                self._view.event(event)
+                self._tell(event)
                 if time.monotonic() >= next_s:
                     break  # a flood of events must not stop the clock
             now_s = time.monotonic()
             ended, error = self._ended()
             if ended:
                 for event in self._engine.events(timeout_s=0.0):
-                    self._view.event(event)
+                    self._tell(event)
                 return error
             if now_s < next_s:  # the engine is not started yet, or said everything: do not spin
                 time.sleep(min(TICK_S, next_s - now_s))
@@ -123,6 +126,11 @@ class Session:
             return self._engine.wait(0.0), None
         except BaseException as exc:
             return True, exc
+
+    def _tell(self, event: Event) -> None:
+        # Asked to stop, the engine ends the stream itself and plays out: that was not the server.
+        if not (isinstance(event, StreamEnded) and self._asked_s is not None):
+            self._view.event(event)
 
     def _logs(self) -> None:
         for level, line in self._mailbox.take():
@@ -153,7 +161,7 @@ class Session:
         over = self._duration_s is not None and self._playing_since_s is not None and now_s - self._playing_since_s >= self._duration_s
         if over or self._leave.count:
             self._ask()
-        if self._asked_s is None or self._stopper is not None and not (self._leave.count > 1 and not self._aborted):
+        if self._asked_s is None or (self._stopper is not None and not (self._leave.count > 1 and not self._aborted)):
             return
         if self._leave.count > 1:
             self._aborted = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as json_
 import time
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -19,11 +19,11 @@ _UNITS = {"ms": "ms", "pct": "%", "seconds": "s"}
 
 
 def simulate(
-    trace: Annotated[Optional[str], typer.Option("--trace", metavar="FILE", help="Arrivals: CSV of seq,send_ms,arrival_ms.")] = None,
-    speech: Annotated[Optional[str], typer.Option("--speech", metavar="FILE", help="Any WAV; otherwise the built-in conversation.")] = None,
-    out: Annotated[Optional[str], typer.Option("--out", metavar="FILE", help="Write what would have been heard, as WAV.")] = None,
-    report: Annotated[Optional[str], typer.Option("--report", metavar="FILE", help="Write the figures as JSON.")] = None,
-    seed: Annotated[Optional[int], typer.Option("--seed", help="Of the network model.")] = None,
+    trace: Annotated[str | None, typer.Option("--trace", metavar="FILE", help="Arrivals: CSV of seq,send_ms,arrival_ms.")] = None,
+    speech: Annotated[str | None, typer.Option("--speech", metavar="FILE", help="Any WAV; otherwise the built-in conversation.")] = None,
+    out: Annotated[str | None, typer.Option("--out", metavar="FILE", help="Write what would have been heard, as WAV.")] = None,
+    report: Annotated[str | None, typer.Option("--report", metavar="FILE", help="Write the figures as JSON.")] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Of the network model.")] = None,
     network: opt.Network = "",
     codec: opt.Codec = "pcm_s16le",
     rate: opt.Rate = 16_000,
@@ -37,7 +37,7 @@ def simulate(
     json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Play a stream through the real pipeline in simulated time and report what came of it.
+    """Play a stream through the real pipeline in simulated time.
 
     The arrivals come from a trace, or from the network model that --network describes. Equal arguments give equal sound.
     """

@@ -45,7 +45,11 @@ def summary(stats: Stats) -> Table:
 
 def _sound(stats: Stats) -> str:
     channels = {1: "mono", 2: "stereo"}.get(stats.channels, f"{stats.channels} channels")
-    rates = f"{stats.rate_hz / 1000:g} kHz" if stats.rate_hz == stats.device_rate_hz else f"{stats.rate_hz / 1000:g} to {stats.device_rate_hz / 1000:g} kHz"
+    rates = (
+        f"{stats.rate_hz / 1000:g} kHz"
+        if stats.rate_hz == stats.device_rate_hz
+        else f"{stats.rate_hz / 1000:g} to {stats.device_rate_hz / 1000:g} kHz"
+    )
     return f"{rates}, {channels}, {stats.play_path}"
 
 
@@ -95,5 +99,7 @@ def _underruns(stats: Stats) -> str:
 def _connection(stats: Stats) -> str:
     rtt = f", round trip {stats.rtt_ms:.1f} ms" if stats.rtt_ms is not None else ""
     close = f", closed with {stats.last_close_code}" if stats.last_close_code is not None else ""
-    again = f"{stats.connections_total} made, {stats.reconnects_total} of them again" if stats.reconnects_total else f"{stats.connections_total} made"
+    again = f"{stats.connections_total} made"
+    if stats.reconnects_total:
+        again += f", {stats.reconnects_total} after a loss"
     return f"{again}{rtt}{close}"
