@@ -195,6 +195,11 @@ class Engine:
     def events(self, timeout_s: float | None = None) -> Iterator[Event]:
         """Events in order, until the engine has ended, or for `timeout_s`.
 
+        Raises
+        ------
+        RtmediaError
+            After the last event, what ended the engine, if it was a failure.
+
         Notes
         -----
         Each event is delivered once, to one caller. The newest 10 000 are kept for a reader that comes late.
@@ -204,6 +209,8 @@ class Engine:
             with self._lock:
                 while not self._events:
                     if self._state in ("closed", "failed") and self._final is not None:
+                        if self._failure is not None:
+                            raise self._failure
                         return
                     left = None if deadline is None else deadline - time.monotonic()
                     if left is not None and left <= 0:
