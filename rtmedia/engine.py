@@ -195,6 +195,11 @@ class Engine:
     def events(self, timeout_s: float | None = None) -> Iterator[Event]:
         """Events in order, until the engine has ended, or for `timeout_s`.
 
+        Raises
+        ------
+        RtmediaError
+            After the last event, what ended the engine, if it was a failure.
+
         Notes
         -----
         Each event is delivered once, to one caller. The newest 10 000 are kept for a reader that comes late.
@@ -204,6 +209,8 @@ class Engine:
             with self._lock:
                 while not self._events:
                     if self._state in ("closed", "failed") and self._final is not None:
+                        if self._failure is not None:
+                            raise self._failure
                         return
                     left = None if deadline is None else deadline - time.monotonic()
                     if left is not None and left <= 0:
@@ -469,7 +476,7 @@ class Engine:
         """Let what has arrived be heard: the receive thread is gone, so this thread may end the stream."""
         assert self._line is not None and self._control is not None
         self._receive_done.wait(max(0.0, deadline - time.monotonic()))
-        if not self._receive_done.is_set():
+        if not self._receive_done.is_set() or not self._line.decode.state["started"][0]:
             return
         self._line.decode.write(time.monotonic_ns(), 0, NO_MEDIA_TIME, FLAG_END_OF_STREAM, b"")
         while time.monotonic() < deadline and not self._control.ended:
