@@ -53,6 +53,7 @@ TRANSITIONS: dict[str, tuple[str, ...]] = {
 
 STOP_DEADLINE_S = 1.8  # for everything; what has not left by then is reported and left behind
 DRAIN_LIMIT_S = 0.8  # of it, for sound that is already here
+DEVICE_LIMIT_S = 0.25  # of it, for sound that the device has taken
 POLL_S = 0.02
 STUCK_S = 1.0  # a compiled loop or device that does not come round for this long is reported
 EVENTS_KEPT = 10_000
@@ -203,6 +204,11 @@ class Engine:
     def events(self, timeout_s: float | None = None) -> Iterator[Event]:
         """Events in order, until the engine has ended, or for `timeout_s`.
 
+        Raises
+        ------
+        RtmediaError
+            After the last event, what ended the engine, if it was a failure.
+
         Notes
         -----
         Each event is delivered once, to one caller. The newest 10 000 are kept for a reader that comes late.
@@ -212,6 +218,8 @@ class Engine:
             with self._lock:
                 while not self._events:
                     if self._state in ("closed", "failed") and self._final is not None:
+                        if self._failure is not None:
+                            raise self._failure
                         return
                     left = None if deadline is None else deadline - time.monotonic()
                     if left is not None and left <= 0:
@@ -448,8 +456,8 @@ class Engine:
             if drain and self._control is not None:
                 self._play_the_rest(min(deadline, time.monotonic() + DRAIN_LIMIT_S))
             self._line.pause(True)  # the last block fades
-            if self._state != "failed":
-                time.sleep(0.03)
+            if self._state != "failed":  # and is heard: the device keeps what it was given until it is stopped
+                time.sleep(min(DEVICE_LIMIT_S, self._line.play.device_latency_s + 0.03))
         left_behind = []
         if self._sink is not None and not self._stop_sink(max(0.05, deadline - time.monotonic())):
             left_behind.append(f"sink {self._sink.device}")
@@ -492,7 +500,7 @@ class Engine:
         """Let what has arrived be heard: the receive thread is gone, so this thread may end the stream."""
         assert self._line is not None and self._control is not None
         self._receive_done.wait(max(0.0, deadline - time.monotonic()))
-        if not self._receive_done.is_set():
+        if not self._receive_done.is_set() or not self._line.decode.state["started"][0]:
             return
         self._line.decode.write(time.monotonic_ns(), 0, NO_MEDIA_TIME, FLAG_END_OF_STREAM, b"")
         while time.monotonic() < deadline and not self._control.ended:

@@ -92,8 +92,8 @@ prepare_sound_server() {
     system_packages "a sound server for the live tests" pulseaudio pulseaudio-utils libasound2-plugins || say "live tests will be skipped: $WHY_NOT"
 }
 
-# install_package EXTRAS: comma-separated, may be empty.
-install_package() { "$VENV/bin/python" -m pip install --disable-pip-version-check -e ".[${1%,}]" >>"$LOG" 2>&1; }
+# install_package EXTRA,...: or nothing, for the package alone.
+install_package() { "$VENV/bin/python" -m pip install --disable-pip-version-check -e ".${1:+[$1]}" >>"$LOG" 2>&1; }
 
 key() {
     "$VENV/bin/python" -c 'import sys; print(sys.version)' 2>/dev/null || return
@@ -115,7 +115,7 @@ case " $* " in *" test "*) prepare_sound_server ;; esac
 
 say "installing rtmedia${*:+ with $*} (the first time takes a minute or two)"
 extras=$(for extra; do [ "$extra" = audio ] || printf '%s,' "$extra"; done)
-install_package "$extras" || { tail -n 15 "$LOG" >&2; fail "pip could not install rtmedia (see $LOG)"; }
+install_package "${extras%,}" || { tail -n 15 "$LOG" >&2; fail "pip could not install rtmedia (see $LOG)"; }
 case " $* " in
 *" audio "*)
     if ! prepare_audio; then

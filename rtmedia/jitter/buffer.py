@@ -38,6 +38,7 @@ from rtmedia.jitter.state import (
     DECELERATE,
     DRAIN,
     EMPTY,
+    END_FADE_MS,
     ENDED,
     ENTRY_DTYPE,
     FLAG_PAUSE_BEFORE,
@@ -132,16 +133,24 @@ def _plan_splice(address, error_ms, draining, available):
 
 
 @kernel("void(i8, i8, i8)")
-def _conceal(address, filled, frames):
-    """Make up `frames` of the block being made, after `filled`."""
+def _make_up(address, filled, frames):
+    """Make up `frames` of the block being made, after `filled`; counted by whoever knows what they are."""
     b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
     width = b.channels * 4
     if b.concealing == 0:
         conceal_begin(b.conceal, b.history + filled * width, b.history_frames)
         b.concealing = 1
         b.conceal_run = 0
-        b.conceal_events += 1
     conceal_next(b.conceal, b.history + (b.history_frames + filled) * width, frames)
+
+
+@kernel("void(i8, i8, i8)")
+def _conceal(address, filled, frames):
+    """Make up for audio that is missing."""
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    _make_up(address, filled, frames)
+    if b.conceal_run == 0:
+        b.conceal_events += 1
     before = b.conceal_run
     b.conceal_run += frames
     b.concealed += frames
@@ -152,6 +161,51 @@ def _conceal(address, filled, frames):
         if before < stall:
             b.stalls += 1
         b.longest_stall = max(b.longest_stall, b.conceal_run)
+
+
+@kernel("i8(i8, i8, i8, i8)")
+def _pause(address, filled, rest, gap):
+    """The sender said nothing for `gap` frames: silence, and time may pass for free. Returns the frames made."""
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    waited = min(b.hold_credit, gap)
+    if waited > 0:  # what was waited for was this silence: no stall, no concealment
+        b.hold_credit = 0
+        b.concealed -= waited
+        b.held -= waited
+        b.paused += waited
+        stall = int(STALL_MS * b.frames_per_ms)
+        if b.conceal_run >= stall:
+            b.stalls -= 1
+            b.silent_concealed -= min(waited, b.conceal_run - stall)
+        if waited >= b.conceal_run:
+            b.conceal_events -= 1
+        b.conceal_run = 0
+    spare = int((b.d_ms - b.control_ms) * b.frames_per_ms)
+    skip = min(max(0, spare), gap)
+    b.m += skip
+    b.skipped += skip
+    b.d_ms -= skip / b.frames_per_ms
+    made = min(rest, gap - skip)
+    if made > 0:
+        _make_up(address, filled, made)
+        b.paused += made
+        b.m += made
+    b.run_start = b.m
+    return made
+
+
+@kernel("void(i8, i8, i8)")
+def _end(address, filled, rest):
+    """The stream is over: whatever rings fades in 10 ms, then silence."""
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    _make_up(address, filled, rest)
+    out = view_block(b.history + (b.history_frames + filled) * b.channels * 4, rest, b.channels)
+    fade = int(END_FADE_MS * b.frames_per_ms)
+    for i in range(rest):
+        gain = np.float32(max(0.0, 1.0 - (b.ended_run + i) / fade))
+        for c in range(b.channels):
+            out[i, c] *= gain
+    b.ended_run += rest
 
 
 @kernel("void(i8, f8)")
@@ -205,6 +259,7 @@ def _fill(address):
             run = min(run, b.splice_at - b.m)
         if run > 0:
             b.hold_credit = 0
+            b.ended_run = 0
             if b.concealing:
                 merge_at_m(address)
             store_read(address, b.m, target, run)
@@ -215,19 +270,7 @@ def _fill(address):
         following = next_entry(address, b.m)
         if following < 0:
             if b.ended:
-                # the end: fade whatever rings, then silence
-                if b.concealing == 0:
-                    conceal_begin(b.conceal, b.history + filled * width, b.history_frames)
-                    b.concealing = 1
-                    b.conceal_run = 0
-                conceal_next(b.conceal, target, rest)
-                b.conceal_run += rest
-                out = view_block(target, rest, b.channels)
-                fade = int(10 * b.frames_per_ms)
-                for i in range(rest):
-                    gain = np.float32(max(0.0, 1.0 - (b.conceal_run - rest + i) / fade))
-                    for c in range(b.channels):
-                        out[i, c] *= gain
+                _end(address, filled, rest)
                 return ENDED
             _conceal(address, filled, rest)
             b.held += rest
@@ -236,25 +279,7 @@ def _fill(address):
         entry = entries[following]
         gap = entry.position - b.m
         if entry.flags & FLAG_PAUSE_BEFORE:
-            spare = int((b.d_ms - b.control_ms) * b.frames_per_ms)
-            if spare > 0:  # time passes for free where nothing was said
-                skip = min(spare, gap)
-                b.m += skip
-                b.skipped += skip
-                b.d_ms -= skip / b.frames_per_ms
-                gap -= skip
-            made = min(rest, gap)
-            if made > 0:
-                before = b.concealed
-                events = b.conceal_events
-                _conceal(address, filled, made)
-                b.concealed = before  # silence that was meant is not concealment
-                b.conceal_events = events
-                b.tick_concealed -= made
-                b.paused += made
-                b.m += made
-                filled += made
-            b.run_start = b.m
+            filled += _pause(address, filled, rest, gap)
             op = PAUSE
             continue
         waited = b.last_tick_ms - entry.arrival_ms

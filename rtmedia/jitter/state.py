@@ -27,6 +27,7 @@ HISTORY_MS = 60  # what concealment may look at
 WINDOW_MS = 60  # what a splice may look at, ahead of m
 CONCEAL_FADE_MS = 8  # cross-fade from concealment into speech
 JOINT_FADE_MS = 4  # fades on both sides where two connections meet
+END_FADE_MS = 10  # from the last word to silence
 STALL_MS = 150  # concealment that counts as a stop (NetEQ: interruption)
 GUARD_MS = 200  # of the store, behind m: what splices may still touch
 
@@ -93,6 +94,7 @@ BUFFER_DTYPE = np.dtype(
         # concealment
         ("concealing", "i8"),
         ("conceal_run", "i8"),  # frames of this concealment
+        ("ended_run", "i8"),  # frames since the stream ended
         ("hold_credit", "i8"),  # frames of it that were waiting: a gap that proves lost has had them already
         ("over_cap_ticks", "i8"),
         # the last tick

@@ -74,7 +74,7 @@ class Control:
 
     def _played_out(self, tick: Any) -> bool:
         """Whether the chain has nothing of the stream left in it at this tick."""
-        if self.line.buffer.state["conceal_run"][0] < self._rate_hz // 10:
+        if self.line.buffer.state["ended_run"][0] < self._rate_hz // 10:
             return False
         read = self.line.play.cell.read()[SINK_POS]
         return bool(read + self.line.lead_frames + self.line.chain_latency_frames >= int(tick["sink_pos"]))

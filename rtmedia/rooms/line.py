@@ -95,7 +95,7 @@ class Line:
         out_block = device_rate_hz // 100 + _SPARE_FRAMES
         self.decode = Decode(codec.make(source, rate_hz // 4), rate_hz, channels)
         self.descriptions = tuple(effects)
-        self.effects = [effect.make(source, block) for effect in effects]
+        self.effects = [_steady(effect).make(source, block) for effect in effects]
         self.resampler = make_resampler(rate_hz, device_rate_hz, channels, block)
         self.gain = Gain(gain_db).make(device, out_block)
         self.limiter = Limiter(ceiling_db).make(device, out_block)
@@ -163,4 +163,10 @@ def default_effects() -> tuple[Effect, ...]:
     6 ms instead of 10 costs the gate 0.04 of PESQ; without look-ahead the compressor lets the first 3 ms of an onset
     through, which the limiter behind it catches. Together that is 10 ms less between the speaker's mouth and the ear.
     """
-    return (SpectralGate(latency="6ms", any_block=False), Compressor(lookahead=False))
+    return (SpectralGate(latency="6ms"), Compressor(lookahead=False))
+
+
+def _steady(effect: Effect) -> Effect:
+    """The variant of an effect for blocks that are always 10 ms, where it offers one (a method ``steady``)."""
+    variant = getattr(effect, "steady", None)
+    return variant() if variant is not None else effect

@@ -81,6 +81,12 @@ class Play:
         """When the device last asked (monotonic); 0 before the first time. Thread: any."""
         return int(load_word(self.control, ALIVE_NS))
 
+    @property
+    def device_latency_s(self) -> float:
+        """From the device's last call until its first frame leaves the speaker, as the device says. Thread: control."""
+        words = self.cell.read()
+        return max(0.0, (words[DAC_NS] - words[TIME_NS]) / 1e9)
+
     def expect_silence(self) -> None:
         """From now on an empty ring is the end, not an underrun. Thread: the engine's."""
         store_word(self.control, QUIET_END, 1)
