@@ -476,7 +476,7 @@ class Engine:
         """Let what has arrived be heard: the receive thread is gone, so this thread may end the stream."""
         assert self._line is not None and self._control is not None
         self._receive_done.wait(max(0.0, deadline - time.monotonic()))
-        if not self._receive_done.is_set():
+        if not self._receive_done.is_set() or not self._line.decode.state["started"][0]:
             return
         self._line.decode.write(time.monotonic_ns(), 0, NO_MEDIA_TIME, FLAG_END_OF_STREAM, b"")
         while time.monotonic() < deadline and not self._control.ended:
