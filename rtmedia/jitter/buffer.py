@@ -72,7 +72,7 @@ def noise_is_quiet(address, mean_square):
 def _plan_splice(address, error_ms, draining, available):
     """Fill the budget and, where it allows, choose where the next period is cut out or repeated."""
     b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
-    if b.splice != 0:
+    if b.splice != 0 or b.concealing:  # what was heard last is not what lies before m: nothing to splice with yet
         return
     quiet = noise_is_quiet(address, mean_square_at(address, b.m, b.block))
     if draining:

@@ -248,6 +248,7 @@ def merge_at_m(address):
     store_read(address, b.m, b.window, frames)
     conceal_merge(b.conceal, b.window, frames, min(frames, int(CONCEAL_FADE_MS * b.frames_per_ms)))
     _store_write(address, b.m, b.window, frames)
+    b.run_start = b.m  # it no longer goes on from what lies before it
     b.concealing = 0
     b.conceal_run = 0
 
