@@ -19,7 +19,7 @@ class Terminal(io.StringIO):
         self.width, self.rows, self.row, self.column, self.cursor, self.writes = width, [""], 0, 0, True, 0
 
     def write(self, text):
-        self.writes += 1
+        self.writes += bool(text)
         for token in re.findall(r"\x1b\[[?\d;]*[A-Za-z]|.|\n|\r", text):
             self._take(token)
         return len(text)
