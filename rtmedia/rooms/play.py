@@ -132,15 +132,14 @@ def play_pull(address, out, frames, time_ns, dac_ns, flags):
             for c in range(channels):
                 if block[i, c] != np.float32(0.0):
                     p.primed = 1
-    if got > 0:
-        if p.gain < 1.0:  # back from silence
-            step = np.float32(1.0 / p.fade_frames)
-            gain = p.gain
-            for i in range(min(got, p.fade_frames)):
-                gain = min(np.float32(1.0), gain + step)
-                for c in range(channels):
-                    block[i, c] *= gain
-            p.gain = gain
+    if got > 0 and p.gain < 1.0:  # back from silence
+        step = np.float32(1.0 / p.fade_frames)
+        gain = p.gain
+        for i in range(min(got, p.fade_frames)):
+            gain = min(np.float32(1.0), gain + step)
+            for c in range(channels):
+                block[i, c] *= gain
+        p.gain = gain
     if got < frames:
         ending = load_acquire(control, QUIET_END) != 0
         if p.primed and not ending and p.gain > 0.0:
