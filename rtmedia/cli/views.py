@@ -44,7 +44,7 @@ class View(Protocol):
         ...
 
     def close(self) -> None:
-        """Leave the terminal as it was, whatever happened."""
+        """Leave the terminal as it was, whatever happened; a later tick may draw again."""
         ...
 
 
