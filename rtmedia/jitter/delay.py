@@ -17,8 +17,9 @@ time constant of three: after one spike another is likely, but not for ever.
 
 The *lead*: a sender that runs ahead of real time makes D fall without end. A packet more than
 `LEAD_MS` earlier than the base *was* is taken as sent early: it is never late, and it does not move B.
-What the base was is a reference that rises with it and follows it down by 10 ms a second, faster than any
-clock drifts: else a burst would pull B down packet by packet, look like five seconds of delay, and be skipped.
+What the base was is a reference that follows it by 10 ms a second, faster than any clock drifts. If it fell with B,
+a burst would pull B down packet by packet, look like five seconds of delay, and be skipped; if it rose with B, which
+a stall of more than two seconds lifts, the stall's backlog would be taken as sent early, and the delay stay.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ FORGET_MS = 30_000.0
 SPIKE_HOLD_MS = 1_000.0
 SPIKE_FORGET_MS = 3_000.0
 LEAD_MS = 500.0
-LEAD_FOLLOW = 0.01  # ms the reference falls per ms: 10 000 ppm
+LEAD_FOLLOW = 0.01  # ms the reference moves per ms: 10 000 ppm
 
 DELAY_DTYPE = np.dtype(
     [
@@ -179,8 +180,8 @@ def delay_update(address, arrival_ms, media_ms):
     s = carray(pointer_void(address), 1, DELAY_DTYPE)[0]
     transit = arrival_ms - media_ms
     if s.has_base != 0:
-        fallen = s.lead_base_ms - LEAD_FOLLOW * max(0.0, arrival_ms - s.lead_at_ms)
-        s.lead_base_ms = max(fallen, s.base_ms)
+        reach = LEAD_FOLLOW * max(0.0, arrival_ms - s.lead_at_ms)
+        s.lead_base_ms += min(reach, max(-reach, s.base_ms - s.lead_base_ms))
         s.lead_at_ms = max(arrival_ms, s.lead_at_ms)
     if s.has_base != 0 and transit < s.lead_base_ms - LEAD_MS:
         s.early += 1
