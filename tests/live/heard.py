@@ -108,12 +108,20 @@ def find_packets(played: Played, recording: Sound, source: Source) -> Found:
     return Found(base, np.array(places) - base, np.array(likeness))
 
 
-def longest_gap_ms(played: Played, recording: Sound, source: Source, base: int) -> float:
-    """The longest stretch of exact silence in the recording while the engine stood inside speech, concealing or not."""
+def longest_gap_ms(played: Played, recording: Sound, source: Source, base: int, *, concealed: bool = True) -> float:
+    """The longest stretch of exact silence in the recording while the engine stood inside speech.
+
+    Parameters
+    ----------
+    concealed
+        Whether blocks count that the engine had to make up, because nothing had come.
+    """
     speaks = source.speaks()
     inside = np.zeros(len(recording) + 1, bool)
     for tick in played.ticks:
         block = int(tick["media_pos"]) * 100 // source.sent_hz
+        if tick["concealed"] > 0 and not concealed:
+            continue
         if tick["op"] != _ENDED and tick["media_ms"] == tick["media_ms"] and block < len(speaks) and speaks[block]:
             at = base + int(tick["sink_pos"]) + int(played.facts["chain_latency_frames"])
             inside[at : at + int(tick["frames"])] = True

@@ -34,8 +34,10 @@ def test_a_hostile_host_is_not_heard(
     assert played.stats["play_path"] == "callback"
     assert played.stats["underrun_frames_total"] == 0
     assert played.stats["device_xruns_total"] == 0
-    # Packets wait where Python is, so the jitter buffer has work; the device never waits.
+    # The receive thread is Python and starves, so packets come late and some is concealed; the device never waits.
     record_property("concealed_pct", played.stats["concealed_pct"])
     record_property("longest_python_ms", played.facts["longest_python_ms"])
     found = find_packets(played, heard, source)
-    assert longest_gap_ms(played, heard, source, found.base) <= 2.0
+    # One lost frame between the engine and the speaker would shift all packets behind it.
+    assert np.mean(np.abs(found.deviation_frames) <= 5) > 0.7
+    assert longest_gap_ms(played, heard, source, found.base, concealed=False) <= 2.0
