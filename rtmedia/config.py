@@ -101,7 +101,8 @@ class Credentials:
             wrong = sorted(set(data) - known) if isinstance(data, dict) else type(data).__name__
             raise ConfigError(f"credentials file {path} holds {wrong}; the keys are {sorted(known)}")
         if "scopes" in data:
-            data["scopes"] = tuple(data["scopes"])
+            scopes = data["scopes"]  # a list, or one text with spaces as in RFC 6749 section 3.3
+            data["scopes"] = tuple(scopes.split() if isinstance(scopes, str) else scopes)
         data.setdefault("client_id", "")
         data.setdefault("client_secret", "")
         return cls(**data)
@@ -251,11 +252,19 @@ class Config:
             ("metrics_interval_s", 0, 3600),
         ):
             value = getattr(self, name)
-            _check(low <= value <= high, f"{name} is {value}; it must lie between {low} and {high}")
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            _check(number and low <= value <= high, f"{name} is {value!r}; it must be a number between {low} and {high}")
         _check(self.block_ms == 10.0, f"block_ms is {self.block_ms}; only 10 ms blocks are supported")
         _check(self.on_pause in ("live", "hold"), f"on_pause is {self.on_pause!r}; choose 'live' or 'hold'")
         for effect in self.effects or ():
             _check(isinstance(effect, Effect), f"effects holds {effect!r}; every entry needs name, make and values (rtmedia.ports.Effect)")
+
+    def __repr__(self) -> str:
+        """As for any dataclass, but the source without its query: tokens may live there."""
+        shown = {item.name: getattr(self, item.name) for item in fields(self)}
+        if not self.source.startswith("loopback:"):
+            shown["source"] = without_query(self.source)
+        return f"Config({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
     def with_(self, **changes: Any) -> Config:
         """A copy with some fields changed, checked again."""

@@ -146,29 +146,38 @@ class Engine:
             self._take_apart()
             raise
         deadline = time.monotonic() + self.config.handshake_timeout_s + 1.0
-        with self._lock:
-            while not (self._connected_once or self._receive_done.is_set() or self._failure) and time.monotonic() < deadline:
-                self._lock.wait(0.1)
+        try:
+            with self._lock:
+                while not (self._connected_once or self._receive_done.is_set() or self._failure) and time.monotonic() < deadline:
+                    self._lock.wait(0.1)
+        except BaseException:  # Ctrl-C while connecting: nobody has an engine to stop yet
+            self.abort()
+            raise
         if self._failure is not None:
-            self.wait(STOP_DEADLINE_S)
+            self.wait(STOP_DEADLINE_S + 0.2)
+            raise self._failure
 
     def pause(self) -> None:
         """Fade out. With ``on_pause="live"`` the stream goes on unheard; with ``"hold"`` playback waits. Twice is once."""
-        if self._state == "paused":
-            return
-        self._move("paused", "pause")
-        assert self._line is not None and self._control is not None
-        self._line.pause(True)
-        self._control.hold(self.config.on_pause == "hold")
+        with self._lock:  # the state and the sound change together, whoever else resumes
+            if self._state == "paused":
+                return
+            self._move("paused", "pause")
+            assert self._line is not None and self._control is not None
+            self._line.pause(True)
+            self._control.hold(self.config.on_pause == "hold")
 
     def resume(self) -> None:
         """Fade in again. Twice is once."""
-        if self._state == "running":
-            return
-        self._move("running", "resume")
-        assert self._line is not None and self._control is not None
-        self._line.pause(False)
-        self._control.hold(False)
+        with self._lock:
+            if self._state == "running":
+                return
+            if self._state == "starting":  # from there, too, an engine becomes "running", but not by this
+                raise StateError(f"resume was called while {self._state}; only a paused engine can be resumed")
+            self._move("running", "resume")
+            assert self._line is not None and self._control is not None
+            self._line.pause(False)
+            self._control.hold(False)
 
     def stop(self) -> None:
         """Play what is here, then end; within two seconds, whatever hangs. Any number of times."""
@@ -424,10 +433,10 @@ class Engine:
     def _fail(self, exc: BaseException) -> None:
         """Note the first failure and have the engine taken apart by a thread that is none of its rooms'."""
         with self._lock:
+            if self._state not in ("starting", "running", "paused"):
+                return  # what breaks while everything is being taken apart is no failure any more
             if self._failure is None:
                 self._failure = exc
-            if self._state not in ("starting", "running", "paused"):
-                return
             starting = self._state == "starting"
             self._set_state("failed")
             self._lock.notify_all()
@@ -450,7 +459,7 @@ class Engine:
             if self._state != "failed":  # and is heard: the device keeps what it was given until it is stopped
                 time.sleep(min(DEVICE_LIMIT_S, self._line.play.device_latency_s + 0.03))
         left_behind = []
-        if self._sink is not None and not self._sink.stop(max(0.05, deadline - time.monotonic())):
+        if self._sink is not None and not self._stop_sink(max(0.05, deadline - time.monotonic())):
             left_behind.append(f"sink {self._sink.device}")
         for table in self._tables.values():
             table.stop()
@@ -472,11 +481,26 @@ class Engine:
             self._final = self._snapshot()
             self._lock.notify_all()
 
+    def _stop_sink(self, timeout_s: float) -> bool:
+        """Whether the sink let go in time. A driver that hangs, or a sink that raises, must not keep us."""
+        stopped: list[bool] = []
+
+        def stop() -> None:
+            try:
+                stopped.append(self._sink.stop(timeout_s))
+            except Exception as exc:
+                log.error("the sink %s failed to stop: %s: %s", self._sink.device, type(exc).__name__, exc)
+
+        thread = threading.Thread(target=stop, name="rtm-sink-stop", daemon=True)
+        thread.start()
+        thread.join(timeout_s)
+        return stopped == [True]
+
     def _play_the_rest(self, deadline: float) -> None:
         """Let what has arrived be heard: the receive thread is gone, so this thread may end the stream."""
         assert self._line is not None and self._control is not None
         self._receive_done.wait(max(0.0, deadline - time.monotonic()))
-        if not self._receive_done.is_set():
+        if not self._receive_done.is_set() or not self._line.decode.state["started"][0]:
             return
         self._line.decode.write(time.monotonic_ns(), 0, NO_MEDIA_TIME, FLAG_END_OF_STREAM, b"")
         while time.monotonic() < deadline and not self._control.ended:

@@ -36,6 +36,9 @@ def db_of_gain(gain: float, floor_db: float = -120.0) -> float:
 
 def without_query(url: str) -> str:
     """A URL as it may be shown: credentials and query removed, because tokens live there."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # no URL at all: what it hides cannot be told from what may be shown
+        return url.partition(":")[0] + ":"
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path, "", ""))

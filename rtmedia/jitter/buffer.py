@@ -29,13 +29,12 @@ from __future__ import annotations
 import numpy as np
 from numba import carray
 
-from rtmedia.jitter.conceal import background_update, conceal_begin, conceal_merge, conceal_next
+from rtmedia.jitter.conceal import background_update, conceal_begin, conceal_next
 from rtmedia.jitter.delay import DELAY_DTYPE, delay_control
 from rtmedia.jitter.state import (
     ACCELERATE,
     ADVANCE,
     BUFFER_DTYPE,
-    CONCEAL_FADE_MS,
     DECELERATE,
     DRAIN,
     EMPTY,
@@ -54,7 +53,7 @@ from rtmedia.jitter.state import (
     WINDOW_MS,
 )
 from rtmedia.jitter.stretch import find_splice, noise_floor_update, quiet_limit
-from rtmedia.jitter.timeline import buffer_available, mean_square_at, next_entry, splice_now, store_read
+from rtmedia.jitter.timeline import buffer_available, mean_square_at, merge_at_m, next_entry, splice_now, store_read
 from rtmedia.rt.kernel import copy_octets, kernel, pointer_void
 from rtmedia.rt.memory import view_block, view_f4, view_f8
 
@@ -73,7 +72,7 @@ def noise_is_quiet(address, mean_square):
 def _plan_splice(address, error_ms, draining, available):
     """Fill the budget and, where it allows, choose where the next period is cut out or repeated."""
     b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
-    if b.splice != 0:
+    if b.splice != 0 or b.concealing:  # what was heard last is not what lies before m: nothing to splice with yet
         return
     quiet = noise_is_quiet(address, mean_square_at(address, b.m, b.block))
     if draining:
@@ -259,13 +258,11 @@ def _fill(address):
         if b.splice != 0:
             run = min(run, b.splice_at - b.m)
         if run > 0:
-            store_read(address, b.m, target, run)
             b.hold_credit = 0
             b.ended_run = 0
             if b.concealing:
-                conceal_merge(b.conceal, target, run, min(run, int(CONCEAL_FADE_MS * b.frames_per_ms)))
-                b.concealing = 0
-                b.conceal_run = 0
+                merge_at_m(address)
+            store_read(address, b.m, target, run)
             b.m += run
             filled += run
             continue
@@ -306,6 +303,13 @@ def _fill(address):
     return op
 
 
+@kernel("b1(i8)")
+def _can_begin(address):
+    """Whether the first block is there, or as much of it as there will ever be (packets may be shorter than a block)."""
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    return buffer_available(address, b.m) >= b.block or next_entry(address, b.m) >= 0
+
+
 @kernel("i8(i8, f8, i8)")
 def buffer_tick(address, now_ms, out):
     """Make the next block.
@@ -340,7 +344,7 @@ def buffer_tick(address, now_ms, out):
     b.d_ms = now_ms - b.m / b.frames_per_ms - delay.base_ms - b.held_ms if delay.has_base else 0.0
     b.buffered_ms = max(0.0, (b.newest_end - b.m) / b.frames_per_ms) if b.phase != EMPTY else 0.0
 
-    if b.phase == PREFILL and (b.ended or (b.d_ms >= b.control_ms - 5.0 and buffer_available(address, b.m) >= b.block)):
+    if b.phase == PREFILL and (b.ended or (b.d_ms >= b.control_ms - 5.0 and _can_begin(address))):
         b.phase = PLAYING
         b.run_start = b.m
     if b.phase != PLAYING:
@@ -354,7 +358,11 @@ def buffer_tick(address, now_ms, out):
             tail = view_f4(target, b.block * b.channels)
             for i in range(b.block * b.channels):
                 tail[i] = np.float32(0.0)
-            op = IDLE if b.phase == EMPTY else WAIT
+            if b.phase == EMPTY and b.ended:  # a stream without any sound
+                b.conceal_run += b.block
+                op = ENDED
+            else:
+                op = IDLE if b.phase == EMPTY else WAIT
     else:
         available = buffer_available(address, b.m)
         if available >= b.block and not b.ended:

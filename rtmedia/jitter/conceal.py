@@ -415,10 +415,10 @@ def _produce(state_address, out, frames):
                 a = view_f8(state_address + header.at_lpc + c * (order + 1) * 8, order + 1)
                 noise = view_f8(state_address + header.at_noise + c * RING * 8, RING)
                 repeated = _repeat(past, mask, t, whole, phase)
-                past[t & mask] = repeated
                 if ringing > 0.0:
                     ring = view_f8(state_address + header.at_ring + c * RING * 8, RING)
                     repeated += ringing * _resonate(a, ring, order, t, 0.0)
+                past[t & mask] = repeated  # with the ringing: where the lag is not quite the period, each round needs it
                 value = gain * (voiced * repeated + noisy * _resonate(a, noise, order, t, level[1] * random))
             if level[2] > 0.0:
                 background = view_f8(state_address + header.at_background + c * BACKGROUND * 8, BACKGROUND)

@@ -16,7 +16,10 @@ Beside it the *spike memory* S jumps to a large r at once, holds it for a second
 time constant of three: after one spike another is likely, but not for ever.
 
 The *lead*: a sender that runs ahead of real time makes D fall without end. A packet more than
-`LEAD_MS` earlier than the base is taken as sent early: it is never late, and it does not move B.
+`LEAD_MS` earlier than the base *was* is taken as sent early: it is never late, and it does not move B.
+What the base was is a reference that follows it by 10 ms a second, faster than any clock drifts: else a burst
+would pull B down packet by packet, look like five seconds of delay, and be skipped. Nor may it follow B upwards any
+faster: after an outage of seconds, packets that are in time again would seem to be sent early.
 """
 
 from __future__ import annotations
@@ -36,6 +39,7 @@ FORGET_MS = 30_000.0
 SPIKE_HOLD_MS = 1_000.0
 SPIKE_FORGET_MS = 3_000.0
 LEAD_MS = 500.0
+LEAD_FOLLOW = 0.01  # ms the reference moves per ms: 10 000 ppm
 
 DELAY_DTYPE = np.dtype(
     [
@@ -53,6 +57,8 @@ DELAY_DTYPE = np.dtype(
         ("spike_ms", "f8"),  # S
         ("relative_ms", "f8"),  # r of the newest packet
         ("early", "i8"),  # packets taken as sent ahead of time
+        ("lead_base_ms", "f8"),  # what the base was, for telling a lead
+        ("lead_at_ms", "f8"),
         # block maxima, newest at `newest`; order[:known] sorts them by value, descending
         ("newest", "i8"),
         ("known", "i8"),
@@ -173,7 +179,11 @@ def delay_update(address, arrival_ms, media_ms):
     """
     s = carray(pointer_void(address), 1, DELAY_DTYPE)[0]
     transit = arrival_ms - media_ms
-    if s.has_base != 0 and transit < s.base_ms - LEAD_MS:
+    if s.has_base != 0:
+        step = LEAD_FOLLOW * max(0.0, arrival_ms - s.lead_at_ms)
+        s.lead_base_ms = min(max(s.base_ms, s.lead_base_ms - step), s.lead_base_ms + step)
+        s.lead_at_ms = max(arrival_ms, s.lead_at_ms)
+    if s.has_base != 0 and transit < s.lead_base_ms - LEAD_MS:
         s.early += 1
         relative = 0.0
     else:
@@ -190,7 +200,10 @@ def delay_update(address, arrival_ms, media_ms):
             s.first = (s.first + 1) & (DEQUE - 1)
             s.count -= 1
         s.base_ms = s.deque_transit[s.first]
-        s.has_base = 1
+        if s.has_base == 0:
+            s.lead_base_ms = s.base_ms
+            s.lead_at_ms = arrival_ms
+            s.has_base = 1
         relative = max(0.0, transit - s.base_ms)
     s.relative_ms = relative
 

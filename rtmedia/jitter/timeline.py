@@ -7,9 +7,11 @@ import math
 import numpy as np
 from numba import carray
 
+from rtmedia.jitter.conceal import conceal_begin, conceal_merge
 from rtmedia.jitter.delay import delay_rebase, delay_update
 from rtmedia.jitter.state import (
     BUFFER_DTYPE,
+    CONCEAL_FADE_MS,
     DUPLICATE,
     EMPTY,
     ENTRY_DTYPE,
@@ -19,6 +21,7 @@ from rtmedia.jitter.state import (
     JOINT_FADE_MS,
     LATE,
     NO_ROOM,
+    PLAYING,
     PREFILL,
 )
 from rtmedia.rt.kernel import copy_octets, kernel, pointer_void
@@ -75,12 +78,19 @@ def _begin_epoch(address, epoch, media_pos):
     joint = max(b.newest_end, b.m)
     b.shift = joint - media_pos
     delay_rebase(b.delay)
-    b.held_ms = 0.0
+    # What was held on purpose and still waits stays held; what the gap between the connections used up is not.
+    b.held_ms = min(b.held_ms, max(0.0, (joint - b.m) / b.frames_per_ms))
     fade = int(JOINT_FADE_MS * b.frames_per_ms)
     if b.m < b.newest_end:
         fade_out = min(fade, b.newest_end - b.m)
         _fade_store(address, b.newest_end - fade_out, fade_out, np.float32(-1.0))
     else:
+        if b.phase == PLAYING and b.concealing == 0:
+            # The store ran dry with the block just played: ring out, or the prefill's silence would begin with a click.
+            conceal_begin(b.conceal, b.history + b.block * b.channels * 4, b.history_frames)
+            b.concealing = 1
+            b.conceal_run = 0
+            b.conceal_events += 1
         b.phase = PREFILL
     b.newest_end = joint
 
@@ -127,7 +137,7 @@ def buffer_insert(address, samples, frames, media_pos, seq, epoch, flags, arriva
         b.run_start = position
     room = b.capacity - int(GUARD_MS * b.frames_per_ms)
     if end > b.m + room:
-        if b.entries_count > 0:
+        if b.newest_end > b.m:
             return NO_ROOM
         b.resync += position - b.m  # nothing is waiting: go to where the audio is
         b.m = position
@@ -218,10 +228,28 @@ def buffer_retire(address):
             break
         b.heard_epoch = entry.epoch
         b.heard_media_pos = entry.media_pos + b.m - entry.position
+    # The one before m stays for as long as it is the last word on where in the stream m is: a gap may be long.
     kept = b.m - int(20 * b.frames_per_ms)  # an inserted period may step back
-    while b.entries_count > 0 and entries[b.first_entry].position + entries[b.first_entry].frames <= kept:
+    while b.entries_count > 1 and entries[(b.first_entry + 1) & mask].position <= kept:
         b.first_entry = (b.first_entry + 1) & mask
         b.entries_count -= 1
+
+
+@kernel("void(i8)")
+def merge_at_m(address):
+    """End the concealment: its continuation is blended into the timeline's next frames, wherever in a block they begin.
+
+    In the store and not in the block being made: a gap that ends a few frames before the block does would leave
+    no room for the cross-fade, and be heard as a click.
+    """
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    frames = min(b.block, buffer_available(address, b.m))
+    store_read(address, b.m, b.window, frames)
+    conceal_merge(b.conceal, b.window, frames, min(frames, int(CONCEAL_FADE_MS * b.frames_per_ms)))
+    _store_write(address, b.m, b.window, frames)
+    b.run_start = b.m  # it no longer goes on from what lies before it
+    b.concealing = 0
+    b.conceal_run = 0
 
 
 @kernel("f8(i8, i8, i8)")

@@ -4,7 +4,7 @@ How to think about it. The wire carries a 32-bit number that wraps and a media t
 room keeps an *extended* sequence number (RFC 3550 appendix A.1) and, of the newest packet, where its
 audio ended; each packet is placed where its number says, and its timestamp only corrects that:
 
-* number and timestamp agree within `TOLERANCE_MS` (senders round) → the number's place, exactly;
+* number and timestamp agree to less than a packet (senders round, or stamp late) → the number's place, exactly;
 * the next number, but a later timestamp → the sender was silent in between (`FLAG_PAUSE_BEFORE`);
 * the next number, but an earlier timestamp → the number's place; the timestamps are shifted from now on;
 * a jump of more than `MAX_DROPOUT` numbers, or of `MAX_TIME_JUMP_S` in time, is believed only when the
@@ -249,11 +249,12 @@ def _position(address, extended, media_time_ns):
         return predicted * 2
     stamped = frames_of_ns(media_time_ns, d.rate_hz) + d.shift
     off = stamped - predicted
-    if abs(off) <= d.tolerance:
+    # A silent sender skips whole packets; less than one is a sender that stamps when it gets round to it.
+    if abs(off) < max(d.tolerance, min(d.highest_frames, 4 * d.tolerance)):
         return predicted * 2
-    if step == 1:
-        if off > 0:
-            return stamped * 2 + 1
+    if step == 1 and off > 0:
+        return stamped * 2 + 1
+    if step > 0 and stamped < d.highest_end:
         d.shift -= off  # timestamps stepped back: sound goes on, later stamps count from here
         return predicted * 2
     return (stamped if step > 1 or off < 0 else predicted) * 2
@@ -280,12 +281,14 @@ def _check_window(address, extended):
 
 
 @kernel("void(i8, i8, i8)")
-def _measure_jitter(address, arrival_ns, media_time_ns):
-    """RFC 3550 section 6.4.1 and A.8: J += (|D| - J) / 16."""
+def _measure_jitter(address, arrival_ns, position):
+    """RFC 3550 section 6.4.1 and A.8: J += (|D| - J) / 16.
+
+    D is taken against where the audio lies, not against the timestamp as sent: the two are the same for a sender that
+    does as it should, and a stamp that is missing, constant or stepping back says nothing about the network.
+    """
     d = carray(pointer_void(address), 1, DECODE_DTYPE)[0]
-    if media_time_ns == NO_MEDIA_TIME:
-        return
-    transit = float(arrival_ns - media_time_ns)
+    transit = float(arrival_ns - (position // d.rate_hz) * 1_000_000_000) - (position % d.rate_hz) * 1e9 / d.rate_hz
     if d.has_transit:
         d.jitter_ns += (abs(transit - d.transit) - d.jitter_ns) / 16.0
     d.transit = transit
@@ -318,8 +321,7 @@ def decode_step(address, now_ns):
         packet.flags = FLAG_END
         packet.epoch = d.epoch
         ring_release(d.wire_records)
-        if d.started:
-            ring_commit(d.packet_records)
+        ring_commit(d.packet_records)  # also where nothing came before it: the end of an empty stream is an end
         return 1
 
     if d.started == 0 or wire.flags & FLAG_NEW_EPOCH:
@@ -366,7 +368,7 @@ def decode_step(address, now_ns):
             if d.base > extended:
                 d.base = extended  # the first packet had been overtaken
             if extended > d.highest:
-                _measure_jitter(address, wire.arrival_ns, wire.media_time_ns)
+                _measure_jitter(address, wire.arrival_ns, place >> 1)
                 d.highest = extended
                 d.highest_pos = place >> 1
                 d.highest_end = (place >> 1) + frames

@@ -127,37 +127,36 @@ def play_pull(address, out, frames, time_ns, dac_ns, flags):
     control = view_i8(p.control, 32)
     words = view_i8(address + _WORDS_AT, CELL_WORDS)
     got = ring_read(p.ring, out, frames)
-    if got > 0:
-        p.primed = 1
-        if p.gain < 1.0:  # back from silence
-            step = np.float32(1.0 / p.fade_frames)
-            gain = p.gain
-            for i in range(min(got, p.fade_frames)):
-                gain = min(np.float32(1.0), gain + step)
-                for c in range(channels):
-                    block[i, c] *= gain
-            p.gain = gain
+    if p.primed == 0:  # a device fills its own memory at the start, faster than real time: running short of silence is none
+        for i in range(got):
+            for c in range(channels):
+                if block[i, c] != np.float32(0.0):
+                    p.primed = 1
+    if got > 0 and p.gain < 1.0:  # back from silence
+        step = np.float32(1.0 / p.fade_frames)
+        gain = p.gain
+        for i in range(min(got, p.fade_frames)):
+            gain = min(np.float32(1.0), gain + step)
+            for c in range(channels):
+                block[i, c] *= gain
+        p.gain = gain
     if got < frames:
         ending = load_acquire(control, QUIET_END) != 0
         if p.primed and not ending and p.gain > 0.0:
             words[UNDERRUNS] += 1
         if p.primed and not ending:
             words[UNDERRUN_FRAMES] += frames - got
-        fade = min(got, p.fade_frames)
-        for i in range(fade):  # what is here goes out softly
-            gain = np.float32((fade - i - 1) / fade)
-            for c in range(channels):
-                block[got - fade + i, c] *= gain
-        ramp = 0
-        if got == 0 and p.gain > 0.0:  # nothing is here: from the last sample to zero
-            ramp = min(frames, p.fade_frames)
-            for i in range(ramp):
-                gain = np.float32((ramp - i - 1) / ramp)
-                for c in range(channels):
-                    block[i, c] = p.last[c] * gain
-        for i in range(max(got, ramp), frames):
-            for c in range(channels):
-                block[i, c] = np.float32(0.0)
+        # What is here goes out softly; where that is less than a fade, the last sample goes on until the fade is done.
+        fade = min(frames, p.fade_frames) if got > 0 or p.gain > 0.0 else 0
+        start = max(0, got - fade)
+        for c in range(channels):
+            held = block[got - 1, c] if got > 0 else p.last[c]
+            for i in range(start, frames):
+                if i >= start + fade:
+                    block[i, c] = np.float32(0.0)
+                    continue
+                sample = block[i, c] if i < got else held
+                block[i, c] = sample * np.float32((start + fade - i - 1) / fade)
         p.gain = np.float32(0.0)
     if frames > 0:
         for c in range(channels):

@@ -227,6 +227,8 @@ class ReceiveRoom:
         except SourceError as exc:
             error = exc
         finally:
+            if counters.connected and error is not None and self._tokens is not None:
+                self._tokens.invalidate(self._token)  # every reconnection brings a fresh one: the old may be why it ended
             counters.connected = False
             counters.bytes_received = self._bytes_before = self._bytes_before + connection.octets_received
             connection.close()

@@ -392,11 +392,11 @@ def test_an_exception_that_nobody_foresaw_reaches_the_owner_and_the_connection_i
 # --- tokens --------------------------------------------------------------------------------------------------
 
 
-def test_a_token_is_asked_for_before_every_attempt():
+def test_every_reconnection_brings_a_fresh_token():
     tokens = Tokens()
     world = World([LOST], [LOST], [END, LOST], tokens=tokens).run()
     assert tokens.asked == 3
-    assert [connection.token and connection.token.value for connection in world.connections] == [f"{SECRET}-1"] * 3
+    assert [connection.token and connection.token.value for connection in world.connections] == [f"{SECRET}-{n}" for n in (1, 2, 3)]
 
 
 def test_a_refused_token_is_replaced_at_once_and_once():
