@@ -139,12 +139,19 @@ class Engine:
         self._started_ns = time.monotonic_ns()
         try:
             self._build()
-            self._start_threads()
-            self._move("running", "start")
+            if not self._stopping.is_set():
+                self._start_threads()
+            with self._lock:
+                if not self._stopping.is_set():
+                    self._move("running", "start")
         except BaseException as exc:
             self._fail(exc)
             self._take_apart()
             raise
+        if self._state == "starting":  # somebody else stopped it in the meantime, and left the taking apart to us
+            self._set_state("stopping")
+            self._take_apart()
+            raise StateError("the engine was stopped while it was starting; make another one")
         deadline = time.monotonic() + self.config.handshake_timeout_s + 1.0
         try:
             with self._lock:
@@ -420,7 +427,9 @@ class Engine:
                 self._final = self._snapshot()
                 self._lock.notify_all()
                 return
-            mine = self._state in ("starting", "running", "paused")
+            if self._state == "starting":
+                self._stopping.set()  # whoever starts it takes it apart
+            mine = self._state in ("running", "paused")
             if mine:
                 drain = drain and self._state == "running"
                 self._set_state("stopping")
@@ -502,6 +511,7 @@ class Engine:
         self._receive_done.wait(max(0.0, deadline - time.monotonic()))
         if not self._receive_done.is_set() or not self._line.decode.state["started"][0]:
             return
+        self._control.tell_the_end = False  # it is ours, not the server's
         self._line.decode.write(time.monotonic_ns(), 0, NO_MEDIA_TIME, FLAG_END_OF_STREAM, b"")
         while time.monotonic() < deadline and not self._control.ended:
             self._poll_once()
