@@ -7,6 +7,7 @@ time. Nothing here decides anything about sound: that is the line's doing, as it
 from __future__ import annotations
 
 import wave
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,17 @@ from rtmedia.ports import EPOCH_SHIFT, FLAG_END_OF_STREAM, FLAG_NEW_EPOCH, NO_ME
 from rtmedia.protocol.media_v1 import MediaV1
 from rtmedia.protocol.messages import Media, TranscriptMessage
 from rtmedia.rooms.control import Control
-from rtmedia.rooms.decode import decode_step
+from rtmedia.rooms.doorways import WIRE_DTYPE
 from rtmedia.rooms.line import Line
+from rtmedia.rooms.walk import walk
 from rtmedia.sim.options import ServerOptions
-from rtmedia.sim.stream import Material, Program, deliveries
+from rtmedia.sim.stream import Delivery, Material, Program, deliveries
 from rtmedia.stats import Stats
 from rtmedia.units import NS_PER_MS, NS_PER_S
 
 TICK_NS = 10 * NS_PER_MS
+#: Ticks between two looks of the control side, when nobody waits for it.
+POLL_TICKS = 64
 #: Simulated time begins here: far from 0, so that nothing takes it for "never".
 EPOCH_NS = 1_000 * NS_PER_S
 #: After the last packet, playback may take so long to end.
@@ -108,14 +112,19 @@ def simulate(
     program = Program(options, Material.of(options), config.rate_hz)
     device_rate_hz = config.device_rate_hz or config.rate_hz
     line = make_line(config, device_rate_hz)
-    walk = _Walk(line, MediaV1(config.header, config.conversation_id, config.rate_hz))
-    walk.run(program)
-    ticks = np.concatenate(walk.ticks)
-    report = _report(line, ticks, walk)
+    run = _Walk(line, MediaV1(config.header, config.conversation_id, config.rate_hz))
+    run.run(program)
+    ticks = np.concatenate(run.ticks)
+    report = _report(line, ticks, run)
     stats = Stats(
-        state="closed", source=config.source.partition("?")[0], sink="simulation", play_path="simulated", wire_overflow_total=walk.overflow, **walk.control.snapshot()
+        state="closed",
+        source=config.source.partition("?")[0],
+        sink="simulation",
+        play_path="simulated",
+        wire_overflow_total=run.overflow,
+        **run.control.snapshot(),
     )
-    return SimulationReport(report, np.concatenate(walk.blocks), device_rate_hz, tuple(walk.events), stats, ticks)
+    return SimulationReport(report, np.concatenate(run.blocks), device_rate_hz, tuple(run.events), stats, ticks)
 
 
 def _options(config: Config, trace: str | Path | None, speech: str | Path | None, seed: int | None) -> ServerOptions:
@@ -146,49 +155,60 @@ class _Walk:
         self.ticks: list[npt.NDArray[Any]] = []
         self.sent = self.lost = self.duplicates = self.overflow = 0
         self.fastest_ms = np.inf
+        self._following: Delivery | None = None
+        self._last_ns = EPOCH_NS  # the newest arrival
+        self._ended = False
+        self._arrived: list[tuple[int, int, int, int, int]] = []  # fields of `WIRE_DTYPE`, for the next ticks
+        self._payloads: list[bytes] = []
         self._flags = FLAG_NEW_EPOCH | 1 << EPOCH_SHIFT
 
     def run(self, program: Program) -> None:
-        """Deliver every message at its time, and pull until the stream is played out."""
-        line, control = self.line, self.control
+        """Deliver every message at its time, and pull until the stream is played out.
+
+        The control side looks every `POLL_TICKS` ticks, and after every tick while a caption waits or the stream
+        ends; the ticks between two looks are one compiled call.
+        """
+        control = self.control
         control.keep_ticks = self.ticks
-        out = np.zeros((line.device_rate_hz // 100, line.channels), np.float32)
         messages = deliveries(program)
-        following = next(messages, None)
-        line.step(EPOCH_NS)  # fills the audio ring before the device first asks
+        self._following = next(messages, None)
+        self.line.step(EPOCH_NS)  # fills the audio ring before the device first asks
         now_ns = EPOCH_NS
-        last_ns = EPOCH_NS
-        ended = False
         count = 0
         while not control.ended:
-            now_ns += TICK_NS
-            while following is not None and EPOCH_NS + following.due_ns <= now_ns:
-                last_ns = EPOCH_NS + following.due_ns
-                self._take(following.data, last_ns)
-                following = next(messages, None)
-            if following is None and not ended:
-                ended = line.decode.write(now_ns, 0, NO_MEDIA_TIME, FLAG_END_OF_STREAM, b"")
-            line.play.pull(out, now_ns, now_ns)
-            self.blocks.append(out.copy())
-            line.step(now_ns)
-            count += 1
-            if control.captions.waiting or count % 64 == 0 or following is None:
-                self.events.extend(control.poll(now_ns)[0])
-            if following is None and now_ns - last_ns > TAIL_LIMIT_NS:
+            ticks = 1 if control.captions.waiting or self._following is None else POLL_TICKS - count % POLL_TICKS
+            ticks = self._receive(messages, now_ns, ticks)
+            self._play(now_ns, ticks)
+            now_ns += ticks * TICK_NS
+            count += ticks
+            self.events.extend(control.poll(now_ns)[0])
+            if self._following is None and now_ns - self._last_ns > TAIL_LIMIT_NS:
                 raise AssertionError(f"the stream did not end within {TAIL_LIMIT_NS // NS_PER_S} s of its last packet")
         self.events.extend(control.poll(now_ns)[0])
         self._count(program)
+
+    def _receive(self, messages: Iterator[Delivery], now_ns: int, ticks: int) -> int:
+        """Take the messages of the next ticks; returns how many ticks may pass until control must look."""
+        following = self._following
+        while following is not None and (due_ns := EPOCH_NS + following.due_ns) <= now_ns + ticks * TICK_NS:
+            self._take(following.data, due_ns)
+            self._last_ns = due_ns
+            following = next(messages, None)
+            if self.control.captions.waiting or following is None:
+                ticks = max(1, -(-(due_ns - now_ns) // TICK_NS))  # not beyond the tick in which it arrived
+        self._following = following
+        if following is None and not self._ended:
+            self._ended = True
+            self._arrived.append((now_ns + ticks * TICK_NS, 0, NO_MEDIA_TIME, FLAG_END_OF_STREAM, 0))
+        return ticks
 
     def _take(self, data: bytes | str, arrival_ns: int) -> None:
         item = self.protocol.feed(data)
         if type(item) is Media:
             time_ns = NO_MEDIA_TIME if item.timestamp_ms is None else item.timestamp_ms * NS_PER_MS
-            if not self._write(arrival_ns, item.seq or 0, time_ns, item.payload):
-                self.overflow += 1  # as live: half a minute of audio at once is more than the rings hold
-                return
+            self._arrived.append((arrival_ns, item.seq or 0, time_ns, self._flags, len(item.payload)))
+            self._payloads.append(item.payload)
             self._flags = 0
-            if item.timestamp_ms is not None:
-                self.fastest_ms = min(self.fastest_ms, (arrival_ns - EPOCH_NS) / NS_PER_MS - item.timestamp_ms)
         elif type(item) is TranscriptMessage:
             self.control.captions.add(
                 text=item.text,
@@ -199,14 +219,35 @@ class _Walk:
                 speaker=item.speaker,
             )
 
-    def _write(self, arrival_ns: int, seq: int, time_ns: int, payload: bytes) -> bool:
-        """Onto the wire ring; where that is full, decode has its turn first, as its thread would."""
-        decode = self.line.decode
-        if decode.write(arrival_ns, seq, time_ns, self._flags, payload):
-            return True
-        while decode_step(decode.address, arrival_ns):
-            pass
-        return decode.write(arrival_ns, seq, time_ns, self._flags, payload)
+    def _play(self, now_ns: int, ticks: int) -> None:
+        """Let the rooms walk through `ticks` ticks with what has arrived for them."""
+        line = self.line
+        records = np.array(self._arrived, WIRE_DTYPE)
+        octets = np.frombuffer(b"".join(self._payloads) or b"\0", np.uint8)
+        self._arrived.clear()
+        self._payloads.clear()
+        frames = line.device_rate_hz // 100
+        out = np.empty((ticks * frames, line.channels), np.float32)
+        self.overflow += walk(
+            line.decode.wire_records.address,
+            line.decode.wire_octets.address,
+            line.decode.address,
+            line.render.address,
+            line.play.address,
+            records.ctypes.data,
+            len(records),
+            octets.ctypes.data,
+            out.ctypes.data,
+            frames,
+            ticks,
+            now_ns,
+            TICK_NS,
+        )
+        self.blocks.append(out)
+        stamped = records[(records["media_time_ns"] != NO_MEDIA_TIME) & (records["length"] > 0)]
+        if len(stamped):
+            delays_ms = (stamped["arrival_ns"] - EPOCH_NS) / NS_PER_MS - stamped["media_time_ns"] // NS_PER_MS
+            self.fastest_ms = min(self.fastest_ms, float(delays_ms.min()))
 
     def _count(self, program: Program) -> None:
         """Packets sent, lost and doubled by the network, asked of a second, equal network."""
@@ -218,16 +259,16 @@ class _Walk:
             self.duplicates += max(0, len(arrivals) - 1)
 
 
-def _report(line: Line, ticks: npt.NDArray[Any], walk: _Walk) -> dict[str, Any]:
+def _report(line: Line, ticks: npt.NDArray[Any], run: _Walk) -> dict[str, Any]:
     b = line.buffer.state[0]
     playing = ticks[~np.isin(ticks["op"], (IDLE, WAIT, ENDED))]
-    if len(playing) == 0 or walk.sent == 0:
+    if len(playing) == 0 or run.sent == 0:
         raise ConfigError("nothing was played: no packet of the trace arrives; check its arrival_ms column")
     now_ms = (playing["time_ns"] - EPOCH_NS) / NS_PER_MS
-    delay_ms = now_ms - playing["media_pos"] * 1000.0 / line.rate_hz - walk.fastest_ms
+    delay_ms = now_ms - playing["media_pos"] * 1000.0 / line.rate_hz - run.fastest_ms
     frames = int(b["total"])
     percent = 100.0 / max(1, frames)
-    per_packet = 100.0 / walk.sent
+    per_packet = 100.0 / run.sent
     return {
         "mean_delay_ms": float(delay_ms.mean()),
         "p50_delay_ms": float(np.percentile(delay_ms, 50)),
@@ -237,14 +278,14 @@ def _report(line: Line, ticks: npt.NDArray[Any], walk: _Walk) -> dict[str, Any]:
         "accelerated_pct": int(b["accelerated"]) * percent,
         "decelerated_pct": int(b["decelerated"]) * percent,
         "late_pct": int(b["late"]) * per_packet,
-        "lost_pct": walk.lost * per_packet,
-        "duplicate_pct": walk.duplicates * per_packet,
+        "lost_pct": run.lost * per_packet,
+        "duplicate_pct": run.duplicates * per_packet,
         "resync_ms": int(b["resync"]) * 1000.0 / line.rate_hz,
         "stalls": int(b["stalls"]),
         "longest_stall_ms": int(b["longest_stall"]) * 1000.0 / line.rate_hz,
-        "packets": walk.sent,
+        "packets": run.sent,
         "frames": frames,
         "seconds": frames / line.rate_hz,
-        "captions": walk.control.captions.released,
-        "caption_skew_ms": walk.control.captions.skew_ms,
+        "captions": run.control.captions.released,
+        "caption_skew_ms": run.control.captions.skew_ms,
     }

@@ -10,8 +10,10 @@ from __future__ import annotations
 import glob
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,6 +42,7 @@ class Recording:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.stamps: list[tuple[int, int]] = []  # (monotonic ns, frames that had come by then)
 
     @property
     def frames(self) -> int:
@@ -47,6 +50,11 @@ class Recording:
 
     def samples(self) -> npt.NDArray[np.float32]:
         return np.fromfile(self.path, np.float32, count=self.frames)
+
+    def time_ns_of(self, frame: float) -> float:
+        """When `frame` was recorded, on the monotonic clock: no stretch comes earlier than its last frame, the best ones just then."""
+        stamps = np.array(self.stamps[len(self.stamps) // 10 :], np.float64)
+        return float(np.min(stamps[:, 0] - stamps[:, 1] * 1e9 / RATE_HZ) + frame * 1e9 / RATE_HZ)
 
 
 class SoundServer:
@@ -121,6 +129,20 @@ class SoundServer:
             end(self._process, self._timeout_s)
             self._process = None
 
+    @property
+    def pid(self) -> int:
+        """Of the server that runs."""
+        assert self._process is not None
+        return self._process.pid
+
+    @contextmanager
+    def thawed(self) -> Iterator[None]:
+        """Whoever freezes the server in the body: afterwards it goes on."""
+        try:
+            yield
+        finally:
+            os.kill(self.pid, signal.SIGCONT)
+
     def pactl(self, *arguments: str) -> str:
         """Run one command against the server, such as ``("load-module", "module-null-sink", "sink_name=other")``."""
         result = self._pactl(*arguments)
@@ -135,22 +157,24 @@ class SoundServer:
     def record(self, path: Path, tail_s: float = 0.3) -> Iterator[Recording]:
         """Record the sink's monitor into `path` (raw float32) from before the body until `tail_s` after it."""
         recording = Recording(path)
-        with path.open("wb") as output:
-            process = subprocess.Popen(
-                [
-                    *("parec", f"--device={self.sink_name}.monitor", "--raw", "--format=float32le", "--channels=1"),
-                    *(f"--rate={RATE_HZ}", "--latency-msec=20"),
-                ],
-                env=self.env,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-            )
+        process = subprocess.Popen(
+            [
+                *("parec", f"--device={self.sink_name}.monitor", "--raw", "--format=float32le", "--channels=1"),
+                *(f"--rate={RATE_HZ}", "--latency-msec=10"),
+            ],
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+        )
+        writer = threading.Thread(target=_write, args=(process, recording), daemon=True)
+        writer.start()
         try:
             self._grow(process, recording, 1)
             yield recording
             self._grow(process, recording, recording.frames + int(tail_s * RATE_HZ))
         finally:
             end(process, self._timeout_s)
+            writer.join(self._timeout_s)
 
     def _grow(self, process: subprocess.Popen[bytes], recording: Recording, frames: int) -> None:
         deadline = time.monotonic() + self._timeout_s
@@ -158,6 +182,16 @@ class SoundServer:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the recording of {self.sink_name}.monitor stopped at {recording.frames} frames")
             time.sleep(0.01)
+
+
+def _write(process: subprocess.Popen[bytes], recording: Recording) -> None:
+    """What comes from the recorder goes into the file, with a note when it came."""
+    assert process.stdout is not None
+    octets = 0
+    with recording.path.open("wb", buffering=0) as output, process.stdout:
+        while data := os.read(process.stdout.fileno(), 1 << 16):
+            octets += output.write(data)
+            recording.stamps.append((time.monotonic_ns(), octets // _OCTETS_PER_FRAME))
 
 
 def end(process: subprocess.Popen[bytes], timeout_s: float) -> None:

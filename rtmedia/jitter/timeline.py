@@ -28,7 +28,6 @@ from rtmedia.rt.kernel import copy_octets, kernel, pointer_void
 from rtmedia.rt.memory import view_block
 
 
-
 @kernel("void(i8, i8, i8, f4)")
 def _fade_store(address, position, frames, direction):
     """Fade a stretch of the store: in for ``direction > 0``, out for ``direction < 0``."""

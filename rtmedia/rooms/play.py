@@ -127,16 +127,19 @@ def play_pull(address, out, frames, time_ns, dac_ns, flags):
     control = view_i8(p.control, 32)
     words = view_i8(address + _WORDS_AT, CELL_WORDS)
     got = ring_read(p.ring, out, frames)
-    if got > 0:
-        p.primed = 1
-        if p.gain < 1.0:  # back from silence
-            step = np.float32(1.0 / p.fade_frames)
-            gain = p.gain
-            for i in range(min(got, p.fade_frames)):
-                gain = min(np.float32(1.0), gain + step)
-                for c in range(channels):
-                    block[i, c] *= gain
-            p.gain = gain
+    if p.primed == 0:  # a device fills its own memory at the start, faster than real time: running short of silence is none
+        for i in range(got):
+            for c in range(channels):
+                if block[i, c] != np.float32(0.0):
+                    p.primed = 1
+    if got > 0 and p.gain < 1.0:  # back from silence
+        step = np.float32(1.0 / p.fade_frames)
+        gain = p.gain
+        for i in range(min(got, p.fade_frames)):
+            gain = min(np.float32(1.0), gain + step)
+            for c in range(channels):
+                block[i, c] *= gain
+        p.gain = gain
     if got < frames:
         ending = load_acquire(control, QUIET_END) != 0
         if p.primed and not ending and p.gain > 0.0:

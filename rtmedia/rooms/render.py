@@ -47,6 +47,9 @@ PAUSED, HOLD_ON_PAUSE = 0, 1
 
 DLL_BANDWIDTH_HZ = 0.1  # fast enough for a sound card's drift, slow against its bursts
 DLL_RESET_MS = 40.0  # a larger error is a stall, not a clock
+# After a start or a stall the device fills its own memory: it asks at once for what it then plays one by one. Such calls
+# come early by their own length, no clock does; for so long they are taken as the new truth.
+DLL_SETTLE_MS = 500.0
 
 RENDER_DTYPE = np.dtype(
     [
@@ -96,6 +99,7 @@ RENDER_DTYPE = np.dtype(
         ("dll_set", "i8"),
         ("dll_seen", "i8"),
         ("dll_resets", "i8"),
+        ("dll_settled", "f8"),  # device frame from which on an early call is jitter
     ]
 )
 
@@ -197,7 +201,11 @@ def _follow_device(address, time_ns):
     moved = words[SINK_POS] - r.dll_pos
     predicted = r.dll_ns + moved * r.dll_ns_per_frame
     error = words[TIME_NS] - predicted
-    if first or r.dll_set == 0 or abs(error) > DLL_RESET_MS * 1e6:
+    stalled = first or r.dll_set == 0 or abs(error) > DLL_RESET_MS * 1e6
+    filling = words[SINK_POS] < r.dll_settled and error < -0.5 * moved * r.dll_ns_per_frame
+    if stalled or filling:
+        if stalled:
+            r.dll_settled = words[SINK_POS] + DLL_SETTLE_MS * r.device_rate_hz / 1000.0
         r.dll_ns = float(words[TIME_NS])
         r.dll_pos = float(words[SINK_POS])
         r.dll_ns_per_frame = 1e9 / r.device_rate_hz

@@ -174,7 +174,9 @@ def test_a_burst_ahead_of_real_time_is_played_whole_in_order_and_at_its_speed():
     ahead = 250  # five seconds at once
     arrivals = [100.0 + max(0, i - ahead) * 20.0 for i in range(700)]
     for profile in ("conversation", "listening"):
-        packets = np.concatenate([stream(arrivals), make_packets([{"seq": 700, "arrival_ms": 9_900.0, "flags": FLAG_END, "frames": 0, "at": 0}], 0)])
+        packets = np.concatenate(
+            [stream(arrivals), make_packets([{"seq": 700, "arrival_ms": 9_900.0, "flags": FLAG_END, "frames": 0, "at": 0}], 0)]
+        )
         walked = drive(Buffer(RATE, 1, profile=profile), packets, coded(700), 1_500)
         assert walked.state["resync"] == 0
         assert walked.state["concealed"] == 0
@@ -201,8 +203,9 @@ def test_a_drifting_sender_costs_neither_delay_nor_concealment(ppm):
 
 def test_a_senders_pause_is_silence_of_its_length_and_no_loss():
     rows = [{"seq": i, "arrival_ms": i * 20.0 + 30.0, "media_pos": i * FRAMES, "at": i * FRAMES} for i in range(50)]
-    for i in range(50, 100):  # a pause of 500 ms
-        rows.append({"seq": i, "arrival_ms": i * 20.0 + 530.0, "media_pos": i * FRAMES + 8_000, "at": i * FRAMES})
+    rows.extend(  # a pause of 500 ms
+        {"seq": i, "arrival_ms": i * 20.0 + 530.0, "media_pos": i * FRAMES + 8_000, "at": i * FRAMES} for i in range(50, 100)
+    )
     rows[50]["flags"] = FLAG_PAUSE_BEFORE
     samples = coded(100)
     walked = drive(Buffer(RATE, 1), make_packets(rows, FRAMES), samples, 250)
@@ -238,7 +241,13 @@ def test_the_delay_is_not_built_up_by_losses():
 def test_a_new_connection_while_audio_plays_neither_clicks_nor_drops(ticks):
     rows = [{"seq": i, "arrival_ms": i * 20.0 + 30.0} for i in range(60)]
     rows += [
-        {"seq": 9_000 + i, "epoch": 1, "arrival_ms": 1_200.0 + ticks * 10.0 + i * 20.0, "media_pos": 10**12 + i * FRAMES, "at": (60 + i) * FRAMES}
+        {
+            "seq": 9_000 + i,
+            "epoch": 1,
+            "arrival_ms": 1_200.0 + ticks * 10.0 + i * 20.0,
+            "media_pos": 10**12 + i * FRAMES,
+            "at": (60 + i) * FRAMES,
+        }
         for i in range(100)
     ]
     samples = tone(160 * FRAMES)
@@ -328,7 +337,11 @@ def test_a_stop_for_good_fades_to_silence_and_is_counted_as_one_stall():
 @given(
     st.lists(
         st.tuples(
-            st.integers(0, 400), st.floats(0.0, 3_000.0), st.integers(1, 1_920), st.integers(0, 2), st.sampled_from([0, 0, 0, FLAG_PAUSE_BEFORE, FLAG_END])
+            st.integers(0, 400),
+            st.floats(0.0, 3_000.0),
+            st.integers(1, 1_920),
+            st.integers(0, 2),
+            st.sampled_from([0, 0, 0, FLAG_PAUSE_BEFORE, FLAG_END]),
         ),
         min_size=1,
         max_size=120,
@@ -345,7 +358,19 @@ def test_whatever_is_thrown_at_it_the_sound_is_finite_and_the_counters_are_sane(
     assert np.isfinite(walked.audio).all()
     assert np.abs(walked.audio).max() < 1.0
     state = walked.state
-    for name in ("concealed", "held", "advanced", "paused", "skipped", "accelerated", "decelerated", "resync", "late", "duplicate", "conceal_run"):
+    for name in (
+        "concealed",
+        "held",
+        "advanced",
+        "paused",
+        "skipped",
+        "accelerated",
+        "decelerated",
+        "resync",
+        "late",
+        "duplicate",
+        "conceal_run",
+    ):
         assert 0 <= state[name] < 2**40, name
     assert 0 <= state["entries_count"] <= len(buffer.entries)
     assert state["concealed"] <= state["total"]

@@ -207,3 +207,14 @@ def test_ten_hours_of_silence_cost_bounded_work_and_leave_sane_numbers():
     assert state["known"][0] <= BLOCKS
     feed(address, 10, first=2_000_000)
     assert np.isfinite(delay_control(address, 4e7))
+
+
+def test_after_an_outage_of_seconds_packets_in_time_again_are_not_taken_as_sent_early():
+    state = make_delay(10_000.0, "tcp", 20.0, 1_000.0, 20.0)
+    address = state.ctypes.data
+    # 5 s without a packet, then the backlog at three times real time: for seconds of media everything comes late
+    late_ms = [0.0] * 500 + [max(0.0, 5_000.0 - 40.0 / 3 * k) for k in range(500)] + [0.0] * 200
+    for k, extra_ms in enumerate(late_ms):
+        delay_update(address, 40.0 + 20.0 * k + extra_ms, 20.0 * k)
+    assert state["base_ms"][0] == 40.0
+    assert state["early"][0] == 0

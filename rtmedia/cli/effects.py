@@ -1,0 +1,94 @@
+"""Effects as an option's text: ``none``, ``default``, ``gate,compressor``, ``gate:depth_db=-12,compressor:ratio=4``."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from rtmedia.errors import ConfigError
+from rtmedia.ports import Effect
+
+GROUP = "rtmedia.effects"
+_BUILT_IN = {
+    "gate": "rtmedia.dsp.gate:SpectralGate",
+    "compressor": "rtmedia.dsp.compressor:Compressor",
+    "limiter": "rtmedia.dsp.limiter:Limiter",
+    "gain": "rtmedia.dsp.gain:Gain",
+}
+_TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+
+
+def parse_effects(text: str, *, live: bool = True) -> tuple[Effect, ...] | None:
+    """The effects that `text` names; ``None`` for ``default``.
+
+    Parameters
+    ----------
+    live
+        Start from the settings that the engine's default chain has, which knows the length of its blocks.
+
+    Raises
+    ------
+    ConfigError
+        An unknown effect or setting, or a value of the wrong kind.
+    """
+    wanted = text.strip()
+    if wanted.lower() == "default":
+        return None
+    if wanted.lower() in ("none", ""):
+        return ()
+    bases: tuple[Effect, ...] = ()
+    if live:
+        from rtmedia.rooms.line import default_effects
+
+        bases = default_effects()
+    return tuple(_effect(part.strip(), bases) for part in wanted.split(","))
+
+
+def _effect(text: str, bases: tuple[Effect, ...]) -> Effect:
+    name, *settings = (part.strip() for part in text.split(":"))
+    kind = _kind(name)
+    known = {item.name: item.default for item in fields(kind)} if is_dataclass(kind) else {}
+    given: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, value = (part.strip() for part in setting.partition("="))
+        if not equals or key not in known:
+            raise ConfigError(
+                f"effect {name!r} has no setting {setting!r}; its settings are {', '.join(known) or 'none'}, written name=value"
+            )
+        given[key] = _value(f"{name}:{key}", value, known[key])
+    for base in bases:
+        if type(base) is kind:
+            given = {name: getattr(base, name) for name in known} | given
+    made: Effect = kind(**given)
+    return made
+
+
+def _kind(name: str) -> Any:
+    if name in _BUILT_IN:
+        module, _, attribute = _BUILT_IN[name].partition(":")
+        return getattr(import_module(module), attribute)
+    points = {point.name: point for point in entry_points(group=GROUP)}
+    if name in points:
+        try:
+            return points[name].load()
+        except Exception as exc:
+            raise ConfigError(
+                f"effect {name!r} comes from {points[name].value!r}, which cannot be used ({exc}); repair or remove it"
+            ) from exc
+    raise ConfigError(f"effect is {name!r}; the known effects are {', '.join(sorted({*_BUILT_IN, *points}))}, or say none or default")
+
+
+def _value(what: str, text: str, default: object) -> object:
+    """`text` as the type of `default`."""
+    if isinstance(default, bool):
+        if text.lower() in (*_TRUE, *_FALSE):
+            return text.lower() in _TRUE
+        raise ConfigError(f"{what} is {text!r}; give 1 or 0")
+    if isinstance(default, int | float):
+        try:
+            return type(default)(text)
+        except ValueError:
+            raise ConfigError(f"{what} is {text!r}; give a number") from None
+    return text

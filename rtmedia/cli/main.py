@@ -1,0 +1,96 @@
+"""The entry point: which commands there are, what stands before them, and how their failures are told."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from rtmedia.cli.demo import demo
+from rtmedia.cli.devices import devices
+from rtmedia.cli.doctor import doctor
+from rtmedia.cli.exits import EPILOG, OK, exit_code, one_line
+from rtmedia.cli.logs import level_number
+from rtmedia.cli.options import Settings, settings_of
+from rtmedia.cli.play import play
+from rtmedia.cli.process import process
+from rtmedia.cli.serve import serve
+from rtmedia.cli.simulate import simulate
+from rtmedia.cli.warmup import warmup
+
+COMMANDS = (demo, play, serve, devices, simulate, process, doctor, warmup)
+
+
+class Commands(TyperGroup):
+    """A group that turns exceptions into one line on standard error and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # `| head` has seen enough. What is still buffered must not be written at exit.
+            with contextlib.suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(OK) from None
+        except (Exception, KeyboardInterrupt) as exc:
+            # typer's own exits and usage errors are typer's to tell; it brings its own click, or uses the real one.
+            if type(exc).__module__.split(".")[0] in ("click", "typer"):
+                raise
+            if is_debugging(ctx):
+                import traceback
+
+                traceback.print_exception(type(exc), exc, exc.__traceback__)
+            typer.echo(f"rtmedia: {one_line(exc)}", err=True)
+            raise typer.Exit(exit_code(exc)) from None
+
+
+def is_debugging(context: Any, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether tracebacks are wanted."""
+    return settings_of(context).debug or environ.get("RTMEDIA_DEBUG", "") not in ("", "0")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from rtmedia import __version__
+
+        typer.echo(f"rtmedia {__version__}")
+        raise typer.Exit(OK)
+
+
+app = typer.Typer(
+    name="rtmedia",
+    cls=Commands,
+    help="Play live media streams cleanly, simulate them, and look after the machine that plays them.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+
+@app.callback()
+def settings(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error comes from (also RTMEDIA_DEBUG=1).")] = False,
+    log_level: Annotated[
+        str, typer.Option("--log-level", metavar="LEVEL", envvar="RTMEDIA_LOG_LEVEL", help="debug, info, warning or error.")
+    ] = "warning",
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say the version and end.")] = False,
+) -> None:
+    """What stands before the command."""
+    context.obj = Settings(debug=debug, log_level=log_level)
+    level_number(log_level)
+
+
+for command in COMMANDS:
+    app.command(epilog=EPILOG)(command)
+
+
+def main() -> None:
+    """``rtmedia``."""
+    app()

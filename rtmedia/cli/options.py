@@ -1,0 +1,104 @@
+"""Options that several commands share, each written once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Annotated
+
+import typer
+
+CONNECTION, STREAM, SOUND, BUFFER, OUTPUT = "Connection", "Stream", "Sound", "Jitter buffer", "Output"
+
+
+class Header(str, Enum):
+    """How a packet's header is written."""
+
+    aligned = "aligned"
+    packed = "packed"
+
+
+class TokenIn(str, Enum):
+    """Where the token travels."""
+
+    query = "query"
+    header = "header"
+
+
+class Profile(str, Enum):
+    """What the jitter buffer aims at."""
+
+    conversation = "conversation"
+    listening = "listening"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What stands before the command."""
+
+    debug: bool = False
+    log_level: str = "warning"
+
+
+def settings_of(context: typer.Context) -> Settings:
+    """The settings that `rtmedia.cli.main` left in the context."""
+    return context.obj if isinstance(context.obj, Settings) else Settings()
+
+
+# typer reads these annotations at run time, on Python 3.10 too: Optional, not `| None`.
+Json = Annotated[bool, typer.Option("--json", help="JSON on standard output, for programs.", rich_help_panel=OUTPUT)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.", rich_help_panel=OUTPUT)]
+StatsJson = Annotated[
+    str | None, typer.Option("--stats-json", metavar="FILE", help="Write the final statistics there.", rich_help_panel=OUTPUT)
+]
+LogLevel = Annotated[
+    str | None,
+    typer.Option(
+        "--log-level", metavar="LEVEL", help="debug, info (with a metrics line every 2 s), warning or error.", rich_help_panel=OUTPUT
+    ),
+]
+Duration = Annotated[
+    float | None,
+    typer.Option("--duration", metavar="SECONDS", min=0.1, help="Stop after so many seconds of playing.", rich_help_panel=OUTPUT),
+]
+Network = Annotated[
+    str,
+    typer.Option(
+        "--network", metavar="QUERY", help='What the simulated network does, e.g. "jitter_ms=30&loss=0.02".', rich_help_panel=CONNECTION
+    ),
+]
+EffectsOption = Annotated[
+    str,
+    typer.Option(
+        "--effects",
+        metavar="LIST",
+        help="default, none, or e.g. gate,compressor or gate:depth_db=12,compressor:ratio=4.",
+        rich_help_panel=SOUND,
+    ),
+]
+GainDb = Annotated[float, typer.Option("--gain-db", metavar="DB", help="Gain before the limiter.", rich_help_panel=SOUND)]
+DeviceOption = Annotated[
+    str | None, typer.Option("--device", metavar="NAME", help="Part of the device's name; see `rtmedia devices`.", rich_help_panel=SOUND)
+]
+Codec = Annotated[
+    str,
+    typer.Option("--codec", metavar="NAME", help="pcm_s16le, pcm_s16be, pcm_f32le, pcmu, pcma, or a plug-in's.", rich_help_panel=STREAM),
+]
+Rate = Annotated[int, typer.Option("--rate", metavar="HZ", help="Rate of the stream.", rich_help_panel=STREAM)]
+Channels = Annotated[int, typer.Option("--channels", help="1 or 2.", rich_help_panel=STREAM)]
+HeaderOption = Annotated[Header, typer.Option("--header", help="How a packet's header is written.", rich_help_panel=STREAM)]
+ProfileOption = Annotated[Profile, typer.Option("--profile", help="At most 1.5 s behind, or at most 5 s.", rich_help_panel=BUFFER)]
+MinDelayMs = Annotated[float, typer.Option("--min-delay-ms", metavar="MS", help="Least target delay.", rich_help_panel=BUFFER)]
+MaxDelayMs = Annotated[
+    float | None,
+    typer.Option("--max-delay-ms", metavar="MS", help="Largest target delay; the profile's own otherwise.", rich_help_panel=BUFFER),
+]
+PriceMs = Annotated[
+    float,
+    typer.Option(
+        "--price-ms",
+        metavar="MS",
+        help="Delay that is worth as much as 100 % concealment: higher is smoother and later.",
+        rich_help_panel=BUFFER,
+    ),
+]

@@ -1,0 +1,90 @@
+"""walk: the rooms of one line on one thread, many ticks of a virtual device in one compiled call.
+
+The simulation's counterpart of `rtmedia.rooms.loops`: there three threads and a clock that runs, here one
+thread and a clock that jumps from tick to tick. The steps are the same functions.
+"""
+
+from __future__ import annotations
+
+from numba import carray
+
+from rtmedia.rooms.decode import decode_step, wire_write
+from rtmedia.rooms.doorways import WIRE_DTYPE
+from rtmedia.rooms.play import PLAY_DTYPE, play_pull
+from rtmedia.rooms.render import render_step
+from rtmedia.rt.kernel import kernel, pointer_void
+
+
+@kernel("i8(i8, i8, i8, i8, i8)")
+def deliver(wire_records, wire_octets, decode, record, payload):
+    """One message (a `WIRE_DTYPE` record at an address, its octets at another) onto the wire ring; 1 when it fitted.
+
+    Where the ring is full, decode has its turn first, as its thread would have had.
+    """
+    message = carray(pointer_void(record), 1, WIRE_DTYPE)[0]
+    for turn in range(2):
+        if wire_write(
+            wire_records, wire_octets, message.arrival_ns, message.seq, message.media_time_ns, message.flags, payload, message.length
+        ):
+            return 1
+        if turn == 0:
+            while decode_step(decode, message.arrival_ns):
+                pass
+    return 0
+
+
+@kernel("void(i8, i8, i8, i8, i8, i8)")
+def tick(play, decode, render, out, frames, now_ns):
+    """The device asks for `frames` at address `out`, then decode and render have their turn."""
+    play_pull(play, out, frames, now_ns, now_ns, 0)
+    while decode_step(decode, now_ns):
+        pass
+    render_step(render, now_ns)
+
+
+_RECORD_OCTETS = WIRE_DTYPE.itemsize
+
+
+@kernel("i8(i8, i8, i8, i8, i8, i8, i8, i8, i8, i8, i8, i8, i8)")
+def walk(wire_records, wire_octets, decode, render, play, messages, count, payloads, out, frames, ticks, now_ns, tick_ns):
+    """Play `ticks` ticks that begin after `now_ns`; each message is delivered before the tick that it arrives in ends.
+
+    Parameters
+    ----------
+    wire_records, wire_octets, decode, render, play
+        Addresses of a line's doorway and rooms.
+    messages, count
+        Address of `WIRE_DTYPE` records in the order of arrival. The length of one that found no room becomes -1.
+    payloads
+        Address of their octets, one after the other.
+    out, frames
+        Address of the block that the device hears: `frames` frames a tick.
+    ticks, now_ns, tick_ns
+        How many, after which time, how far apart.
+
+    Returns
+    -------
+    int
+        Messages that found no room.
+
+    Notes
+    -----
+    Thread: the simulation's.   Real-time: yes.
+    """
+    p = carray(pointer_void(play), 1, PLAY_DTYPE)[0]
+    at = 0
+    dropped = 0
+    for i in range(ticks):
+        now = now_ns + (i + 1) * tick_ns
+        while at < count:
+            message = carray(pointer_void(messages + at * _RECORD_OCTETS), 1, WIRE_DTYPE)[0]
+            if message.arrival_ns > now:
+                break
+            length = message.length
+            if deliver(wire_records, wire_octets, decode, messages + at * _RECORD_OCTETS, payloads) == 0:
+                message.length = -1
+                dropped += 1
+            payloads += length
+            at += 1
+        tick(play, decode, render, out + i * frames * p.channels * 4, frames, now)
+    return dropped

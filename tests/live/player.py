@@ -1,0 +1,196 @@
+"""One engine in a process of its own, watched from inside; `play` starts it from a test and brings back what it saw.
+
+The child is told by one JSON object what to play, for how long and under which hostility, and answers with its
+statistics, its events, and every record of its telemetry: blocks made, calls of the device, packets' ways.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class Played:
+    """What the child saw.
+
+    Attributes
+    ----------
+    stats
+        `rtmedia.Stats.as_dict` after the end.
+    ticks, marks, packets
+        Records of `rtmedia.rooms.doorways`: one a block, one a call of the device, one a packet heard.
+    events
+        As dictionaries, with their ``kind``.
+    facts
+        Chain latency, how long the stop took, the hostility's own figures, and what else the child measured.
+    exit_s
+        From the call of `stop` until the process had gone.
+    """
+
+    stats: dict[str, Any]
+    ticks: Any
+    marks: Any
+    packets: Any
+    events: list[dict[str, Any]]
+    facts: dict[str, Any] = field(default_factory=dict)
+    exit_s: float = 0.0
+
+
+def play(
+    environ: dict[str, str],
+    folder: Path,
+    *,
+    seconds: float,
+    hostility: dict[str, Any] | None = None,
+    hostile_after_s: float = 1.0,
+    freeze: int | str = 0,
+    listen: bool = True,
+    timeout_s: float = 60.0,
+    **config: Any,
+) -> Played:
+    """Play in a child process.
+
+    Parameters
+    ----------
+    environ, folder
+        The child's environment (`SoundServer.env`), and where it leaves its answer.
+    seconds
+        From the start of the engine until `stop` is called.
+    hostility, hostile_after_s
+        Arguments of `tests.live.hostility.Hostility`, and when it begins.
+    freeze
+        A process that is frozen 0.3 s before the stop: its number, or ``"server"`` for the engine's loopback server.
+    listen
+        Whether anybody reads the engine's events.
+    config
+        Of ``rtmedia.Config``; ``jitter`` may be a dictionary.
+    """
+    request = {
+        "config": {"metrics_interval_s": 0, **config},
+        "seconds": seconds,
+        "hostility": hostility or {},
+        "hostile_after_s": hostile_after_s,
+        "freeze": freeze,
+        "listen": listen,
+    }
+    answer = folder / "answer"
+    child = subprocess.run(
+        [sys.executable, "-m", "tests.live.player", json.dumps(request), str(answer)],
+        env=environ,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+    )
+    if child.returncode != 0:
+        raise AssertionError(f"the player ended with {child.returncode}:\n{child.stderr[-4000:]}")
+    gone_s = time.monotonic()
+    played = read(answer)
+    played.exit_s = gone_s - played.facts["stopping_at_s"]
+    return played
+
+
+def read(answer: Path) -> Played:
+    """What a child has left in ``ANSWER.json`` and ``ANSWER.npz``."""
+    said = json.loads(answer.with_suffix(".json").read_text("utf-8"))
+    with np.load(answer.with_suffix(".npz")) as records:
+        return Played(said["stats"], records["ticks"], records["marks"], records["packets"], said["events"], said["facts"])
+
+
+def main(request: dict[str, Any], answer: Path) -> None:
+    import rtmedia
+    from rtmedia.config import Jitter
+    from rtmedia.engine import Engine
+    from rtmedia.rooms.doorways import LEDGER_DTYPE, MARK_DTYPE, TICK_DTYPE
+    from tests.live.hostility import Hostility
+
+    taken: dict[str, list[Any]] = {"ticks": [], "marks": [], "packets": []}
+
+    class Watched(Engine):
+        """Keeps a copy of all telemetry before anybody has read it."""
+
+        def _build(self) -> None:
+            super()._build()
+            assert self._control is not None
+            self._control.keep_ticks = taken["ticks"]
+            ledger = self._control.ledger
+            add_calls, add_packets = ledger.add_calls, ledger.add_packets
+
+            def calls(marks: Any) -> None:
+                taken["marks"].append(marks.copy())
+                add_calls(marks)
+
+            def packets(records: Any) -> None:
+                taken["packets"].append(records.copy())
+                add_packets(records)
+
+            ledger.add_calls, ledger.add_packets = calls, packets  # type: ignore[method-assign]
+
+    settings = dict(request["config"])
+    if "jitter" in settings:
+        settings["jitter"] = Jitter(**settings["jitter"])
+    if "effects" in settings:
+        settings["effects"] = tuple(settings["effects"])
+    events: list[dict[str, Any]] = []
+    facts: dict[str, Any] = {}
+
+    def listen(engine: Engine) -> None:
+        for event in engine.events():
+            values = {name: getattr(event, name) for name in type(event).__dataclass_fields__}
+            events.append({"kind": type(event).__name__, **values})
+
+    hostility = Hostility(**request["hostility"])
+    began = time.monotonic()
+    engine = Watched(rtmedia.Config(**settings))
+    with engine:
+        facts["start_s"] = time.monotonic() - began
+        listener = threading.Thread(target=listen, args=(engine,), daemon=True)
+        if request["listen"]:
+            listener.start()
+        line = engine._line
+        assert line is not None
+        facts.update(
+            chain_latency_frames=line.chain_latency_frames,
+            rate_hz=line.rate_hz,
+            device_rate_hz=line.device_rate_hz,
+            resampler_delay_frames=line.resampler.delay_frames,
+        )
+        deadline = time.monotonic() + request["seconds"]
+        if request["hostility"]:
+            engine.wait(request["hostile_after_s"])
+            hostility.begin()
+        engine.wait(max(0.0, deadline - time.monotonic()))
+        hostility.end()
+        frozen = engine._server.pid if request["freeze"] == "server" and engine._server is not None else request["freeze"]
+        if frozen:
+            os.kill(frozen, signal.SIGSTOP)
+            engine.wait(0.3)
+        facts["lead_frames"] = int(line.render.state["lead"][0])
+        facts["largest_call_frames"] = int(line.play.cell.read()[3])
+        facts["stopping_at_s"] = time.monotonic()
+    facts["stop_s"] = time.monotonic() - facts["stopping_at_s"]
+    if request["listen"]:
+        listener.join(1.0)
+    facts.update(longest_python_ms=hostility.longest_ms, holds=hostility.holds, left_behind=engine._left_behind)
+    facts["threads"] = sorted(thread.name for thread in threading.enumerate() if thread.name.startswith("rtm"))
+    said = {"stats": engine.stats().as_dict(), "events": events, "facts": facts}
+    answer.with_suffix(".json").write_text(json.dumps(said), "utf-8")
+    kinds = {"ticks": TICK_DTYPE, "marks": MARK_DTYPE, "packets": LEDGER_DTYPE}
+    np.savez(answer.with_suffix(".npz"), **{name: np.concatenate([np.zeros(0, kinds[name]), *taken[name]]) for name in kinds})
+
+
+if __name__ == "__main__":
+    main({"hostility": {}, "hostile_after_s": 1.0, "freeze": 0, "listen": True, **json.loads(sys.argv[1])}, Path(sys.argv[2]))
