@@ -43,9 +43,16 @@ def band_limited(sound: npt.NDArray[np.float32], from_hz: int, to_hz: int) -> So
     return np.fft.irfft(spectrum, frames)[: len(sound) * to_hz // from_hz] * (to_hz / from_hz)
 
 
-def find(recording: Sound, reference: Sound) -> int:
-    """Frame of `recording` at which all of `reference` fits best."""
-    return int(np.argmax(correlate(recording, reference, mode="valid", method="fft")))
+def find(recording: Sound, reference: Sound) -> tuple[int, float]:
+    """Frame of `recording` at which all of `reference` fits best, and how well: 1 is the same shape."""
+    match = correlate(recording, reference, mode="valid", method="auto")
+    energy = np.cumsum(np.concatenate([[0.0], recording**2]))
+    here = energy[len(reference) :] - energy[: -len(reference)]
+    # Where nothing sounds, nothing fits: a thousandth of the reference's own energy.
+    own = float(reference @ reference)
+    likeness = match / np.sqrt(np.maximum(here, 1e-3 * own) * own)
+    best = int(np.argmax(likeness))
+    return best, float(likeness[best])
 
 
 def delayed(sound: Sound, frames: float) -> Sound:
@@ -65,11 +72,11 @@ def compare(recording: Sound, reference: Sound, rate_hz: int, *, search_ms: floa
         if np.sqrt(np.mean(part**2)) < QUIET:
             continue
         if base is None:
-            base = find(recording, reference[at : at + 4 * frames]) - at
+            base = find(recording, reference[at : at + 4 * frames])[0] - at
         low, high = at + base - search, at + base + frames + search
         if low < 0 or high > len(recording):
             continue
-        place = low + find(recording[low:high], part)
+        place = low + find(recording[low:high], part)[0]
         heard = recording[place : place + frames]
         wide = reference[at - margin : at + frames + margin]
         # Gauss-Newton on the delay: the residual's slope is the derivative of the delayed reference.
@@ -87,14 +94,3 @@ def compare(recording: Sound, reference: Sound, rate_hz: int, *, search_ms: floa
         snr_db = 10 * np.log10(float(moved @ moved) * gain**2 / max(1e-20, float(rest @ rest)))
         found.append(Segment(1000 * at / rate_hz, place - at + fraction, gain, snr_db))
     return found
-
-
-def longest_silence(sound: Sound, threshold: float = 0.0) -> tuple[int, int]:
-    """Where the longest run with no frame above `threshold` begins, and how many frames it has."""
-    quiet = np.concatenate([[False], np.abs(sound) <= threshold, [False]])
-    edges = np.flatnonzero(quiet[1:] != quiet[:-1])
-    if len(edges) == 0:
-        return 0, 0
-    lengths = edges[1::2] - edges[::2]
-    longest = int(np.argmax(lengths))
-    return int(edges[2 * longest]), int(lengths[longest])

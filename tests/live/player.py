@@ -164,6 +164,7 @@ def main(request: dict[str, Any], answer: Path) -> None:
         assert line is not None
         facts.update(
             chain_latency_frames=line.chain_latency_frames,
+            effects=len(line.effects),
             rate_hz=line.rate_hz,
             device_rate_hz=line.device_rate_hz,
             resampler_delay_frames=line.resampler.delay_frames,
