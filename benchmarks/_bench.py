@@ -14,7 +14,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -42,12 +42,17 @@ class Row:
     share_pct: float | None
 
 
-def arguments(question: str) -> argparse.Namespace:
-    """Read ``--tiny`` and ``--json`` from the command line; `question` is the benchmark's docstring."""
+def parser_for(question: str) -> argparse.ArgumentParser:
+    """A parser of ``--tiny`` and ``--json``; `question` is the benchmark's docstring."""
     parser = argparse.ArgumentParser(description=question, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiny", action="store_true", help="do everything once, measure nothing worth keeping")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the numbers and the machine's facts there")
-    return parser.parse_args()
+    return parser
+
+
+def arguments(question: str) -> argparse.Namespace:
+    """Read ``--tiny`` and ``--json`` from the command line."""
+    return parser_for(question).parse_args()
 
 
 def machine_facts() -> dict[str, Any]:
@@ -120,32 +125,71 @@ def compare(comparison: str, times: Mapping[str, np.ndarray], baseline: str, *, 
     return rows
 
 
-def table(rows: list[Row]) -> str:
+def table(rows: Sequence[Row]) -> str:
     """The rows as text, one paragraph for each comparison."""
     lines: list[str] = []
     comparison = ""
     for row in rows:
         if row.comparison != comparison:
             comparison = row.comparison
-            lines += ["", comparison, f"  {'':44}{'p50':>12}{'p99':>12}{'worst':>12}{'ratio':>8}{'of block':>10}"]
+            lines += ["", comparison, f"  {'':44}{'p50':>15}{'p99':>15}{'worst':>15}{'ratio':>8}{'of block':>10}"]
         share = "" if row.share_pct is None else f"{row.share_pct:.4f}%"
-        times = "".join(f"{value:>9,.0f} ns" for value in (row.p50_ns, row.p99_ns, row.worst_ns))
+        times = "".join(f"{value:>12,.0f} ns" for value in (row.p50_ns, row.p99_ns, row.worst_ns))
         lines.append(f"  {row.peer:44}{times}{row.ratio:>8.2f}{share:>10}")
     return "\n".join(lines)
 
 
-def report(question: str, rows: list[Row], asked: argparse.Namespace, **more: Any) -> None:
-    """Print the table, and write the JSON where it was asked for."""
-    facts = machine_facts()
+def fact_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows that are no times, as text: a line for each, a column for each key."""
+    cells = [[_shown(value) for value in row.values()] for row in rows]
+    columns = [list(map(str, rows[0])), *cells] if rows else []
+    widths = [max(map(len, column)) for column in zip(*columns, strict=True)]
+    lines = []
+    for row in columns:
+        first, *others = (
+            cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        lines.append("  " + "  ".join([first, *others]))
+    return "\n".join(lines)
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def report(
+    question: str,
+    rows: Sequence[Row],
+    asked: argparse.Namespace,
+    facts: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+    **more: Any,
+) -> None:
+    """Print the tables, and write the JSON where it was asked for.
+
+    Parameters
+    ----------
+    rows
+        Times.
+    facts
+        Other rows by the name of their table; all rows of one table have the same keys. In the JSON they follow
+        the times, each with its table's name as ``comparison``.
+    more
+        For the JSON.
+    """
+    facts = facts or {}
+    machine = machine_facts()
     print(question.strip().splitlines()[0])
-    print(", ".join(f"{name} {value}" for name, value in facts.items() if value is not None))
-    print(table(rows))
+    print(", ".join(f"{name} {value}" for name, value in machine.items() if value is not None))
+    for name, found in facts.items():
+        print(f"\n{name}\n{fact_table(found)}")
+    if rows:
+        print(table(rows))
     if asked.json:
         result = {
             "question": question.strip().splitlines()[0],
-            "machine": facts,
+            "machine": machine,
             "tiny": asked.tiny,
-            "rows": [asdict(row) for row in rows],
+            "rows": [asdict(row) for row in rows] + [{"comparison": name, **row} for name, found in facts.items() for row in found],
             **more,
         }
         asked.json.write_text(json.dumps(result, indent=1) + "\n", "utf-8")

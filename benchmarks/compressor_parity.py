@@ -1,11 +1,10 @@
-"""How closely the compressor reproduces recorded output of Chromium's DynamicsCompressorNode.
+"""How closely does the compressor reproduce recorded output of Chromium's DynamicsCompressorNode?
 
-Usage: ``python benchmarks/compressor_parity.py FOLDER``; the folder holds ``manifest.json`` and the ``.npz`` files it names.
+Without a folder: the recordings that the tests use. A folder holds ``manifest.json`` and the ``.npz`` files it names.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy.typing as npt
 from rtmedia.dsp.compressor import QUANTUM, Compressor
 from rtmedia.ports import Format
 
+RECORDINGS = Path(__file__).resolve().parents[1] / "tests" / "data" / "compressor"
 SETTINGS = {"threshold": "threshold_db", "knee": "knee_db", "ratio": "ratio", "attack": "attack_s", "release": "release_s"}
 
 
@@ -54,21 +54,19 @@ def compare(case: dict[str, Any], arrays: Any) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    manifest = json.loads((arguments.folder / "manifest.json").read_text("utf-8"))
-    files = {name: np.load(arguments.folder / name) for name in {case["file"] for case in manifest["cases"]}}
-    results = {case["id"]: compare(case, files[case["file"]]) for case in manifest["cases"]}
-    worst = {key: max(result[key] for result in results.values()) for key in ("max_error", "rms_error", "meter_error_db")}
-    if arguments.json:
-        print(json.dumps({"worst": worst, "cases": results}, indent=1))
-        return
-    for name, result in results.items():
-        print(f"{name:36s} max {result['max_error']:.1e}  rms {result['rms_error']:.1e}  meter {result['meter_error_db']:.1e} dB")
-    exact = sum(result["max_error"] == 0 for result in results.values())
-    print(f"{len(results)} cases, {exact} to the bit; worst: " + ", ".join(f"{key} {value:.1e}" for key, value in worst.items()))
+    from _bench import parser_for, report  # here: the tests load this file for `compare`, without its folder
+
+    parser = parser_for(__doc__ or "")
+    parser.add_argument("folder", type=Path, nargs="?", default=RECORDINGS)
+    asked = parser.parse_args()
+    cases = json.loads((asked.folder / "manifest.json").read_text("utf-8"))["cases"]
+    cases = cases[:3] if asked.tiny else cases
+    files = {name: np.load(asked.folder / name) for name in {case["file"] for case in cases}}
+    rows = [{"case": case["id"], **compare(case, files[case["file"]])} for case in cases]
+    worst = {key: max(row[key] for row in rows) for key in rows[0] if key != "case"}
+    exact = sum(row["max_error"] == 0 for row in rows)
+    summary = {"cases": len(rows), "exact_to_the_bit": exact, **{f"worst_{key}": value for key, value in worst.items()}}
+    report(__doc__ or "", [], asked, {"errors, relative to the larger of 1 and the recorded peak": rows, "all": [summary]})
 
 
 if __name__ == "__main__":

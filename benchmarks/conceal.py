@@ -1,22 +1,18 @@
 """How much of the sound survives a gap? Concealment against silence and against plain repetition.
 
-    python benchmarks/conceal.py [WAV ...]            16-bit mono files; a synthetic voice without any
-
 For gaps of 20, 60 and 120 ms every 250 ms: signal-to-noise ratio and log-spectral distance inside the gap and in
-the 10 ms after it (segments of active sound only), and the time of each kernel. Prints JSON.
+the 10 ms after it (segments of active sound only), and the time of each kernel. Files are 16-bit mono WAV;
+without any, a synthetic voice at 8 and 16 kHz.
 """
 
 from __future__ import annotations
 
-import json
-import sys
-import time
 import wave
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from _bench import Row, compare, interleaved, parser_for, report
 
 from rtmedia.jitter.conceal import background_update, conceal_begin, conceal_merge, conceal_next, conceal_state
 
@@ -121,45 +117,65 @@ def measure(sound: Sound, rate_hz: int, gap_ms: int, fill: Callable[[Sound, int,
     return {"gaps": len(snr), "snr_db": round(float(np.mean(snr)), 2), "log_spectral_distance_db": round(float(np.mean(distance)), 2)}
 
 
-def timing(rate_hz: int, repeats: int) -> dict[str, float]:
+def timing(rate_hz: int, rounds: int) -> list[Row]:
+    """Each kernel on one block, beside a plain copy of that block."""
     sound = voice(rate_hz, 1.0)
-    address = (state := conceal_state(rate_hz, 1)).ctypes.data
+    state = conceal_state(rate_hz, 1)
+    address = state.ctypes.data
     history, block = int(0.06 * rate_hz), rate_hz // 100
-    out = np.zeros((3 * block, 1), np.float32)
-    spent: dict[str, list[float]] = {"begin": [], "next": [], "merge": [], "background": []}
-    for k in range(repeats):
-        at = k * 37 % (len(sound) - history)
-        calls = (
-            ("begin", lambda: conceal_begin(address, sound[at:].ctypes.data, history)),  # noqa: B023
-            ("next", lambda: conceal_next(address, out.ctypes.data, block)),
-            ("merge", lambda: conceal_merge(address, out.ctypes.data, 2 * block, block)),
-            ("background", lambda: background_update(address, sound[at:].ctypes.data, block)),  # noqa: B023
-        )
-        for name, call in calls:
-            start = time.perf_counter()
+    out, copy = np.zeros((3 * block, 1), np.float32), np.zeros(block, np.float32)
+    at = 0
+
+    def heard() -> int:
+        nonlocal at
+        at = (at + 37) % (len(sound) - history)
+        return int(sound.ctypes.data) + 4 * at
+
+    def of(call: Callable[[], object]) -> Callable[[], None]:
+        def run() -> None:
             call()
-            spent[name].append(1e6 * (time.perf_counter() - start))
-    assert state.shape == (1,)
-    return {f"{name}_us_{p}": round(float(np.percentile(us, p)), 1) for name, us in spent.items() for p in (50, 99)}
+
+        return run
+
+    conceal_begin(address, heard(), history)
+    times = interleaved(
+        {
+            "copy of the block": of(lambda: np.copyto(copy, sound[:block])),
+            "begin (once a gap)": of(lambda: conceal_begin(address, heard(), history)),
+            "next (each block of a gap)": of(lambda: conceal_next(address, out.ctypes.data, block)),
+            "merge (once a gap)": of(lambda: conceal_merge(address, out.ctypes.data, 2 * block, block)),
+            "background (each good block)": of(lambda: background_update(address, heard(), block)),
+        },
+        rounds=rounds,
+    )
+    assert state.shape == (1,)  # the state's memory outlives the calls
+    return compare(f"{rate_hz // 1000} kHz, 10 ms", times, "copy of the block", block_ms=10.0)
 
 
-def main(paths: list[str], repeats: int = 500) -> dict[str, object]:
-    sounds = [(Path(path).name, *read(path)) for path in paths] or [(f"voice {rate}", voice(rate), rate) for rate in (8000, 16000)]
-    report: dict[str, object] = {}
-    for gap_ms in GAPS_MS:
-        rows: dict[str, list[dict[str, float]]] = {"silence": [], "repetition": [], "concealment": []}
-        for _, sound, rate_hz in sounds:
-            rows["silence"].append(measure(sound, rate_hz, gap_ms, fill_silence))
-            rows["repetition"].append(measure(sound, rate_hz, gap_ms, fill_repeat))
-            rows["concealment"].append(measure(sound, rate_hz, gap_ms, concealment(rate_hz)))
-        report[f"{gap_ms} ms"] = {
-            name: {key: round(float(np.average([r[key] for r in found], weights=[r["gaps"] for r in found])), 2) for key in found[0]}
-            for name, found in rows.items()
-        }
-    for rate_hz in (8000, 16000, 48000):
-        report[f"time at {rate_hz} Hz"] = timing(rate_hz, repeats)
-    return report
+def survival(sounds: list[tuple[Sound, int]], gap_ms: int) -> list[dict[str, object]]:
+    """One row for each way to fill gaps of `gap_ms`, over all sounds."""
+    found: dict[str, list[dict[str, float]]] = {"silence": [], "repetition": [], "concealment": []}
+    for sound, rate_hz in sounds:
+        for name, fill in (("silence", fill_silence), ("repetition", fill_repeat), ("concealment", concealment(rate_hz))):
+            found[name].append(measure(sound, rate_hz, gap_ms, fill))
+    rows = []
+    for name, each in found.items():
+        weights = [one["gaps"] for one in each]
+        means = {key: round(float(np.average([one[key] for one in each], weights=weights)), 2) for key in each[0] if key != "gaps"}
+        rows.append({"gap": f"{gap_ms} ms, {name}", "gaps": sum(weights), **means})
+    return rows
+
+
+def main() -> None:
+    parser = parser_for(__doc__ or "")
+    parser.add_argument("wav", nargs="*", help="16-bit mono files instead of the synthetic voice")
+    asked = parser.parse_args()
+    rates = (16_000,) if asked.tiny else (8_000, 16_000)
+    sounds = [read(path) for path in asked.wav] or [(voice(rate, 2.0 if asked.tiny else 6.0), rate) for rate in rates]
+    facts = {"what survives": [row for gap_ms in GAPS_MS for row in survival(sounds, gap_ms)]}
+    rows = [row for rate in ((16_000,) if asked.tiny else (8_000, 16_000, 48_000)) for row in timing(rate, 3 if asked.tiny else 500)]
+    report(__doc__ or "", rows, asked, facts)
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1:]), indent=1))
+    main()

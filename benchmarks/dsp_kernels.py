@@ -1,22 +1,16 @@
 """How long does each effect take for 10 ms of sound, and the whole chain?
 
 Each candidate works on the same noise, in turn with the others and with a plain copy of the block (the unit of the
-machine and the moment). Printed: µs per 10 ms block (p50, p99, worst), the share of the 10 ms, the ratio to the copy.
-
-Usage: ``python benchmarks/dsp_kernels.py [--rate 16000] [--channels 1] [--blocks 2000] [--json]``
+machine and the moment): mono and stereo, at 16 and at 48 kHz.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
 from collections.abc import Callable
-from time import perf_counter_ns
 from typing import Any
 
-import numba
 import numpy as np
+from _bench import Row, arguments, compare, interleaved, report
 
 from rtmedia.dsp.compressor import Compressor
 from rtmedia.dsp.gain import Gain
@@ -28,6 +22,10 @@ from rtmedia.ports import Format
 from rtmedia.rt.plugin import run_effect
 
 DEVICE_HZ = 48_000
+
+
+def ignore(_: object) -> None:
+    """A peer that returns a number has timed itself; these have not."""
 
 
 def candidates(rate_hz: int, channels: int, block: np.ndarray[Any, Any]) -> dict[str, Callable[[], object]]:
@@ -44,7 +42,7 @@ def candidates(rate_hz: int, channels: int, block: np.ndarray[Any, Any]) -> dict
         arguments = [(one.address, work.ctypes.data, frames, channels, one.state_address) for one in made]
 
         def call() -> None:
-            work[:] = block
+            np.copyto(work, block)
             for each in arguments:
                 run_effect(*each)
 
@@ -58,7 +56,7 @@ def candidates(rate_hz: int, channels: int, block: np.ndarray[Any, Any]) -> dict
         "compressor": effect(Compressor()),
         "gate": effect(gate),
         "chain": effect(gate, Compressor(), Gain(-3.0), Limiter()),
-        "level": lambda: measure(*metered),
+        "level": lambda: ignore(measure(*metered)),
     }
     if rate_hz != DEVICE_HZ:
         for name, in_hz, out_hz in (("resample up", rate_hz, DEVICE_HZ), ("resample down", DEVICE_HZ, rate_hz)):
@@ -67,53 +65,27 @@ def candidates(rate_hz: int, channels: int, block: np.ndarray[Any, Any]) -> dict
             out = np.zeros((made.max_out_frames, channels), np.float32)
             keep.extend((made, source, out))
             arguments = (made.state_address, source.ctypes.data, in_hz // 100, out.ctypes.data)
-            calls[name] = lambda arguments=arguments: resample(*arguments)  # type: ignore[misc]
+            calls[name] = lambda arguments=arguments: ignore(resample(*arguments))  # type: ignore[misc]
     calls["copy"].keep = keep  # type: ignore[attr-defined]
     return calls
 
 
-def run(rate_hz: int, channels: int, blocks: int, warm_up: int = 50) -> dict[str, Any]:
+def rows_for(rate_hz: int, channels: int, blocks: int) -> list[Row]:
     """Time all candidates, interleaved."""
     block = (0.1 * np.random.default_rng(1).standard_normal((rate_hz // 100, channels))).astype(np.float32)
-    calls = candidates(rate_hz, channels, block)
-    times_ns: dict[str, list[int]] = {name: [] for name in calls}
-    for i in range(blocks + warm_up):
-        for name, call in calls.items():
-            start = perf_counter_ns()
-            call()
-            if i >= warm_up:
-                times_ns[name].append(perf_counter_ns() - start)
-    copy_us = float(np.median(times_ns["copy"])) / 1e3
-    results = {}
-    for name, times in times_ns.items():
-        p50, p99, worst = (float(x) / 1e3 for x in np.percentile(times, [50, 99, 100]))
-        results[name] = {"p50_us": p50, "p99_us": p99, "worst_us": worst, "share_pct": p50 / 100, "ratio_to_copy": p50 / copy_us}
-    return {
-        "machine": {"cpu": platform.processor() or platform.machine(), "python": platform.python_version(), "numba": numba.__version__},
-        "rate_hz": rate_hz,
-        "channels": channels,
-        "blocks": blocks,
-        "results": results,
-    }
+    times = interleaved(candidates(rate_hz, channels, block), rounds=blocks, warm_up=min(50, blocks))
+    name = f"{rate_hz // 1000} kHz, {'mono' if channels == 1 else 'stereo'}, 10 ms"
+    return compare(name, times, "copy", block_ms=10.0)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rate", type=int, default=16_000)
-    parser.add_argument("--channels", type=int, default=1)
-    parser.add_argument("--blocks", type=int, default=2000)
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    report = run(arguments.rate, arguments.channels, arguments.blocks)
-    if arguments.json:
-        print(json.dumps(report, indent=1))
-        return
-    print(f"{report['rate_hz']} Hz, {report['channels']} channel(s), µs per 10 ms; {report['machine']}")
-    for name, result in report["results"].items():
-        print(
-            f"{name:14s} p50 {result['p50_us']:7.2f}  p99 {result['p99_us']:7.2f}  worst {result['worst_us']:8.2f}"
-            f"  {result['share_pct']:6.3f} %  x{result['ratio_to_copy']:.1f}"
-        )
+    asked = arguments(__doc__ or "")
+    blocks = 3 if asked.tiny else 2000
+    rows: list[Row] = []
+    for rate_hz in (16_000, 48_000):
+        for channels in (1, 2):
+            rows += rows_for(rate_hz, channels, blocks)
+    report(__doc__ or "", rows, asked)
 
 
 if __name__ == "__main__":

@@ -11,18 +11,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-#: Without ``--tiny`` and ``--json FILE`` so far; a name leaves this set when its benchmark has them.
-NOT_YET = {"compressor_parity", "conceal"}
+BENCHMARKS = sorted(path for path in (ROOT / "benchmarks").glob("*.py") if not path.name.startswith("_"))
 
 
-def benchmarks():
-    for path in sorted((ROOT / "benchmarks").glob("*.py")):
-        if not path.name.startswith("_"):
-            marks = [pytest.mark.xfail(reason="has no --tiny yet", strict=True)] if path.stem in NOT_YET else []
-            yield pytest.param(path, id=path.stem, marks=marks)
-
-
-@pytest.mark.parametrize("path", list(benchmarks()))
+@pytest.mark.parametrize("path", BENCHMARKS, ids=lambda path: path.stem)
 def test_the_benchmark_runs_and_keeps_its_numbers(path, tmp_path):
     kept = tmp_path / "numbers.json"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg"}

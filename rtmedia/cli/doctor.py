@@ -6,12 +6,12 @@ import json as json_
 from dataclasses import asdict
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from rtmedia.cli import options as opt
 from rtmedia.cli.exits import UNEXPECTED
-from rtmedia.cli.terminal import clean, stdout_console
+from rtmedia.cli.rows import print_rows
+from rtmedia.cli.terminal import clean, glyphs_for, stdout_console
 
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
@@ -27,15 +27,14 @@ def doctor(json: opt.Json = False) -> None:
     if json:
         typer.echo(json_.dumps([asdict(check) for check in found], indent=2, ensure_ascii=False))
     else:
-        table = Table.grid(padding=(0, 2), pad_edge=False)
-        table.add_column(no_wrap=True)
-        table.add_column(no_wrap=True)
-        table.add_column(overflow="fold")
+        console = stdout_console()
+        rows = []
         for check in found:
-            said = Text(clean(check.message))
+            style = _STYLES[check.status]
+            said = Text.assemble((f"{check.status:<4}  ", style), clean(check.message))
             if check.hint:
-                said.append(f"\n→ {clean(check.hint)}", _STYLES[check.status])
-            table.add_row(Text(check.status, _STYLES[check.status]), Text(check.name), said)
-        stdout_console().print(table)
+                said.append(f"\n{glyphs_for(console.encoding).arrow} {clean(check.hint)}", style)
+            rows.append((check.name, said))
+        print_rows(console, rows)
     if any(check.status == "fail" for check in found):
         raise typer.Exit(UNEXPECTED)

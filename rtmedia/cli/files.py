@@ -47,7 +47,8 @@ def write_json(path: Path, values: Any) -> None:
 
 def write_wav(path: Path, audio: Block, rate_hz: int, progress: Callable[[int], None] = lambda frames: None) -> None:
     """Write a block as 16-bit WAV, a second at a time."""
-    with replacing(path) as temporary, wave.open(str(temporary), "wb") as file:
+    # Opened here: a wave.open that fails leaves a half-made object behind, which complains when it is collected.
+    with replacing(path) as temporary, temporary.open("wb") as raw, wave.open(raw, "wb") as file:
         file.setnchannels(audio.shape[1])
         file.setsampwidth(2)
         file.setframerate(rate_hz)

@@ -1,8 +1,10 @@
-"""Ctrl-C and SIGTERM as a question to the loop, not as an exception in the middle of something."""
+"""Ctrl-C, Ctrl-Z and SIGTERM as a question to the loop, not as an exception in the middle of something."""
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 from typing import Any
 
@@ -10,7 +12,7 @@ PATIENCE = 3  # the third signal means: now
 
 
 class Leave:
-    """Use as a context manager; `count` says how often we were asked to leave.
+    """Use as a context manager; `count` says how often we were asked to leave, `suspend_asked` whether to stand aside.
 
     Notes
     -----
@@ -19,12 +21,15 @@ class Leave:
 
     def __init__(self) -> None:
         self.count = 0
+        self.suspend_asked = False
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Leave:
         if threading.current_thread() is threading.main_thread():
             for signum in (signal.SIGINT, signal.SIGTERM):
                 self._before[signum] = signal.signal(signum, self._asked)
+            if sys.platform != "win32":
+                self._before[signal.SIGTSTP] = signal.signal(signal.SIGTSTP, self._suspend_asked)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -36,3 +41,14 @@ class Leave:
         self.count += 1
         if self.count >= PATIENCE:
             raise KeyboardInterrupt
+
+    def _suspend_asked(self, signum: int, frame: object) -> None:
+        self.suspend_asked = True
+
+    def suspend(self) -> None:
+        """Stop the process, as Ctrl-Z does by itself; returns when the shell continues it."""
+        self.suspend_asked = False
+        if sys.platform != "win32":
+            signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTSTP)
+            signal.signal(signal.SIGTSTP, self._suspend_asked)

@@ -14,8 +14,9 @@ from rich.text import Text
 from rtmedia.cli.bottom import Bottom
 from rtmedia.cli.captions import Speakers, notice, speaker_and_text
 from rtmedia.cli.meter import Meter
+from rtmedia.cli.rows import print_rows
 from rtmedia.cli.status import status_line
-from rtmedia.cli.summary import summary
+from rtmedia.cli.summary import summary_rows
 from rtmedia.cli.terminal import Glyphs, clock
 from rtmedia.events import Connected, Disconnected, Event, StallEnded, StallStarted, StreamEnded, Transcript
 from rtmedia.stats import Stats
@@ -91,7 +92,8 @@ class LiveView:
 
     def _row(self, time: str, text: Text, name: Text | None = None) -> RenderableType:
         if self._console.width < _COLUMNS_FROM:
-            return Text.assemble((f"{time} " if time else "", "bright_black"), *([name, " "] if name else []), text)
+            line = Text(f"{time} " if time else "", "bright_black")
+            return (line.append_text(name).append(" ") if name is not None else line).append_text(text)
         row = Table.grid(padding=(0, 2), pad_edge=False)
         row.add_column(width=6, justify="right", style="bright_black", no_wrap=True)
         if name is not None:
@@ -126,7 +128,7 @@ class LiveView:
         self.close()
         if stats.packets_received_total or error is None:
             self._console.print()
-            self._console.print(summary(stats))
+            print_rows(self._console, summary_rows(stats))
 
     def close(self) -> None:
         self._bottom.close()

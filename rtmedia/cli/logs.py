@@ -58,10 +58,12 @@ def logging_to(handler: logging.Handler, level: str) -> Iterator[None]:
     root, ours = logging.getLogger(), logging.getLogger("rtmedia")
     before = ours.level
     root.addHandler(handler)
+    logging.captureWarnings(True)  # a library's warning would land in the middle of the display
     ours.setLevel(number)
     try:
         yield
     finally:
+        logging.captureWarnings(False)
         ours.setLevel(before)
         root.removeHandler(handler)
 

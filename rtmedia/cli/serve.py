@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlencode
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from rtmedia.cli import options as opt
 from rtmedia.cli.logs import logging_to, stderr_handler
+from rtmedia.cli.rows import print_rows
 from rtmedia.cli.terminal import stderr_console, stdout_console
 from rtmedia.errors import ConfigError, SinkError
 
@@ -145,18 +145,16 @@ def _announce(address: Address, credentials: Path, options: ServerOptions, json:
         sys.stdout.flush()
         return
     out = stdout_console()
-    table = Table.grid(padding=(0, 2), pad_edge=False)
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
     behaviour = options.to_query() or "a good server on a perfect network"
-    for name, text in (
-        ("media", address.media_url),
-        ("token", address.token_url),
-        ("credentials", f"{credentials} (only you can read it; gone when the server stops)"),
-        ("behaviour", behaviour),
-    ):
-        table.add_row(name, Text(text))
-    out.print(table)
+    print_rows(
+        out,
+        [
+            ("media", address.media_url),
+            ("token", address.token_url),
+            ("credentials", f"{credentials} (only you can read it; gone when the server stops)"),
+            ("behaviour", behaviour),
+        ],
+    )
     out.print(Text("\nto listen, in another terminal:\n", "dim"))
     out.print(Text(f"  {command}\n", "bold"), soft_wrap=True)  # one line, whatever the width: it is there to be copied
     if address.host not in ("127.0.0.1", "::1", "localhost"):

@@ -115,6 +115,9 @@ class Session:
             for key in keys.read():
                 self._key(key)
             self._wishes(now_s)
+            if self._leave.suspend_asked:
+                self._view.close()  # the shell shall find the terminal as it was; the next tick draws again
+                self._leave.suspend()
 
     def _ended(self) -> tuple[bool, BaseException | None]:
         if self._start_error is not None and self._engine.state in ("closed", "failed"):

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from rtmedia.cli import options as opt
+from rtmedia.cli.rows import print_rows
 from rtmedia.cli.terminal import stderr_console, stdout_console
 from rtmedia.errors import ConfigError
 
@@ -82,16 +82,13 @@ def _readable(option: str, name: str | None) -> None:
 
 
 def _show(report: dict[str, Any], took_s: float) -> None:
-    table = Table.grid(padding=(0, 2), pad_edge=False)
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(justify="right", no_wrap=True)
-    table.add_column(no_wrap=True)
+    rows = []
     for name, value in report.items():
         stem, _, last = name.rpartition("_")
         unit = _UNITS.get(last, "")
         shown = f"{value:.2f}" if isinstance(value, float) else str(value)
-        table.add_row(Text((stem if unit and stem else name).replace("_", " ")), Text(shown), Text(unit))
+        rows.append(((stem if unit and stem else name).replace("_", " "), f"{shown:>9} {unit}".rstrip()))
     console = stdout_console()
-    console.print(table)
+    print_rows(console, rows)
     speed = report.get("seconds", 0.0) / max(took_s, 1e-9)
     console.print(Text(f"in {took_s:.1f} s, {speed:.0f} times faster than real time", "dim"))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from rich.table import Table
-from rich.text import Text
-
 from rtmedia.cli.terminal import clock
 from rtmedia.stats import Stats
 
@@ -15,9 +12,10 @@ TERMS = ("decode", "buffer", "chain", "ring")
 def summary_rows(stats: Stats) -> list[tuple[str, str]]:
     """Name and text of each line; lines about what did not happen are left out."""
     heard_s = stats.frames_played_total / stats.device_rate_hz if stats.device_rate_hz else 0.0
-    rows = [("heard", f"{clock(heard_s)} from {stats.source} on {stats.device or stats.sink} ({_sound(stats)})")]
+    source = "the loopback server" if stats.source.startswith("loopback:") else stats.source
+    rows = [("heard", f"{clock(heard_s)} from {source} on {stats.device or stats.sink} ({_sound(stats)})")]
     if not stats.packets_received_total:
-        rows[0] = ("heard", f"nothing from {stats.source}")
+        rows[0] = ("heard", f"nothing from {source}")
     else:
         rows += [("packets", _packets(stats)), ("concealed", _concealed(stats))]
     if stats.stalls_total:
@@ -31,16 +29,6 @@ def summary_rows(stats: Stats) -> list[tuple[str, str]]:
         rows.append(("captions", f"{stats.captions_total}{late}; shown {skew:.1f} ms {side} their first word was heard"))
     rows.append(("connection", _connection(stats)))
     return rows
-
-
-def summary(stats: Stats) -> Table:
-    """The same as a table."""
-    table = Table.grid(padding=(0, 2), pad_edge=False)
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for name, text in summary_rows(stats):
-        table.add_row(Text(name), Text(text))
-    return table
 
 
 def _sound(stats: Stats) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from rich.console import Console
 
 from rtmedia.cli.captions import notice, speaker_and_text
+from rtmedia.cli.rows import print_rows
 from rtmedia.cli.summary import summary_rows
 from rtmedia.cli.terminal import clock
 from rtmedia.errors import RtmediaError
@@ -43,7 +44,7 @@ class View(Protocol):
         ...
 
     def close(self) -> None:
-        """Leave the terminal as it was, whatever happened."""
+        """Leave the terminal as it was, whatever happened; a later tick may draw again."""
         ...
 
 
@@ -106,8 +107,7 @@ class PlainView(QuietView):
 
     def finish(self, stats: Stats, error: BaseException | None) -> None:
         if stats.packets_received_total or error is None:
-            for name, text in summary_rows(stats):
-                self._print(f"{name:<10}  {text}")
+            print_rows(self._out, summary_rows(stats))
 
 
 class JsonView(QuietView):

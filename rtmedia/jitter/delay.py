@@ -17,9 +17,9 @@ time constant of three: after one spike another is likely, but not for ever.
 
 The *lead*: a sender that runs ahead of real time makes D fall without end. A packet more than
 `LEAD_MS` earlier than the base *was* is taken as sent early: it is never late, and it does not move B.
-What the base was is a reference that follows it by 10 ms a second, faster than any clock drifts: else a burst
-would pull B down packet by packet, look like five seconds of delay, and be skipped. Nor may it follow B upwards any
-faster: after an outage of seconds, packets that are in time again would seem to be sent early.
+What the base was is a reference that follows it by 10 ms a second, faster than any clock drifts. If it fell with B,
+a burst would pull B down packet by packet, look like five seconds of delay, and be skipped; if it rose with B, which
+a stall of more than two seconds lifts, the stall's backlog would be taken as sent early, and the delay stay.
 """
 
 from __future__ import annotations
@@ -180,8 +180,8 @@ def delay_update(address, arrival_ms, media_ms):
     s = carray(pointer_void(address), 1, DELAY_DTYPE)[0]
     transit = arrival_ms - media_ms
     if s.has_base != 0:
-        step = LEAD_FOLLOW * max(0.0, arrival_ms - s.lead_at_ms)
-        s.lead_base_ms = min(max(s.base_ms, s.lead_base_ms - step), s.lead_base_ms + step)
+        reach = LEAD_FOLLOW * max(0.0, arrival_ms - s.lead_at_ms)
+        s.lead_base_ms += min(reach, max(-reach, s.base_ms - s.lead_base_ms))
         s.lead_at_ms = max(arrival_ms, s.lead_at_ms)
     if s.has_base != 0 and transit < s.lead_base_ms - LEAD_MS:
         s.early += 1

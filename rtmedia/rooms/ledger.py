@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import bisect
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -35,10 +36,12 @@ class Histogram:
         self.counts: npt.NDArray[np.int64] = np.zeros(BINS, np.int64)
         self.sum_ms = 0.0
 
-    def add(self, value_ms: float) -> None:
-        """Count one duration."""
-        self.counts[min(BINS - 1, max(0, int(value_ms / BIN_MS)))] += 1
-        self.sum_ms += value_ms
+    def add(self, values_ms: Sequence[float]) -> None:
+        """Count some durations."""
+        bins = np.clip(np.asarray(values_ms) / BIN_MS, 0, BINS - 1).astype(np.int64)
+        np.add.at(self.counts, bins, 1)
+        for value_ms in values_ms:  # one after the other: the sum does not depend on how they came
+            self.sum_ms += value_ms
 
     def summary(self) -> dict[str, float]:
         """Mean, p50, p95, p99 and the largest, in ms (upper edges of their bins, but the mean)."""
@@ -78,7 +81,8 @@ class Ledger:
         self._blocks: deque[tuple[int, int, int, int]] = deque(maxlen=KEEP)
         # calls: (sink_pos, frames, time_ns, dac_ns)
         self._calls: deque[tuple[int, int, int, int]] = deque(maxlen=KEEP)
-        self._packets: deque[Any] = deque(maxlen=KEEP)
+        # packets: (sink_pos, arrival_ns, decoded_ns, rendered_ns)
+        self._packets: deque[tuple[int, int, int, int]] = deque(maxlen=KEEP)
         self.histograms = {name: Histogram() for name in TERMS}
 
     def add_blocks(self, ticks: npt.NDArray[Any]) -> None:
@@ -94,25 +98,29 @@ class Ledger:
 
     def add_packets(self, records: npt.NDArray[Any]) -> None:
         """Take records of `LEDGER_DTYPE`, and close those whose sound has been handed over."""
-        self._packets.extend(records)
+        columns = (records["sink_pos"], records["arrival_ns"], records["decoded_ns"], records["rendered_ns"])
+        self._packets.extend(zip(*(column.tolist() for column in columns), strict=True))
+        closed: list[tuple[float, ...]] = []
         while self._packets:
-            packet = self._packets[0]
-            out_pos = int(packet["sink_pos"]) + self._chain
+            position, arrival_ns, decoded_ns, rendered_ns = self._packets[0]
+            out_pos = position + self._chain
             call = self._call_of(out_pos)
             if call is None:
                 if self._calls and out_pos < self._calls[0][0]:
                     self._packets.popleft()  # its call is forgotten: the control thread slept for a minute
                     continue
-                return
+                break
             self._packets.popleft()
             sink_pos, _, time_ns, dac_ns = call
-            decode_ms = (int(packet["decoded_ns"]) - int(packet["arrival_ns"])) / NS_PER_MS
-            buffer_ms = (int(packet["rendered_ns"]) - int(packet["decoded_ns"])) / NS_PER_MS
-            total_ms = (time_ns - int(packet["arrival_ns"])) / NS_PER_MS
+            decode_ms = (decoded_ns - arrival_ns) / NS_PER_MS
+            buffer_ms = (rendered_ns - decoded_ns) / NS_PER_MS
+            total_ms = (time_ns - arrival_ns) / NS_PER_MS
             ring_ms = total_ms - decode_ms - buffer_ms - self._chain_ms
             device_ms = (dac_ns - time_ns) / NS_PER_MS + (out_pos - sink_pos) * 1000.0 / self._device_rate_hz
-            for name, value in zip(TERMS, (decode_ms, buffer_ms, ring_ms, self._chain_ms, total_ms, device_ms), strict=True):
-                self.histograms[name].add(value)
+            closed.append((decode_ms, buffer_ms, ring_ms, self._chain_ms, total_ms, device_ms))
+        if closed:
+            for name, values_ms in zip(TERMS, zip(*closed, strict=True), strict=True):
+                self.histograms[name].add(values_ms)
 
     def _call_of(self, sink_pos: int) -> tuple[int, int, int, int] | None:
         """The device's call that took frame `sink_pos`."""

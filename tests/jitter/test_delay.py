@@ -159,6 +159,16 @@ def test_a_sender_ahead_of_real_time_is_early_and_moves_nothing():
     assert state["target_ms"][0] == 20.0
 
 
+def test_the_backlog_of_a_long_stall_is_no_lead():
+    state, address = made()
+    feed(address, 100)
+    for i in range(100, 600):  # ten seconds, all at once
+        delay_update(address, 12_050.0, i * 20.0)
+    feed(address, 100, first=600)
+    assert state["early"][0] == 0
+    assert state["base_ms"][0] == 50.0
+
+
 def test_a_faster_path_is_no_lead():
     state, address = made()
     feed(address, 100, transit=450.0)

@@ -1,0 +1,44 @@
+"""Effects as text."""
+
+from __future__ import annotations
+
+import pytest
+
+from rtmedia.cli.effects import parse_effects
+from rtmedia.dsp.compressor import Compressor
+from rtmedia.dsp.gate import SpectralGate
+from rtmedia.errors import ConfigError
+from rtmedia.rooms.line import default_effects
+
+
+def test_default_is_left_to_the_engine_and_none_is_none():
+    assert parse_effects("default") is None
+    assert parse_effects("none") == ()
+
+
+def test_effects_come_in_order_with_their_settings():
+    assert parse_effects("compressor:ratio=4:threshold_db=-30, gate:depth_db=12:latency=6ms", live=False) == (
+        Compressor(ratio=4.0, threshold_db=-30.0),
+        SpectralGate(depth_db=12.0, latency="6ms"),
+    )
+
+
+def test_a_live_effect_starts_from_what_the_engine_itself_would_take():
+    assert parse_effects("gate,compressor") == default_effects()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("reverb", "the known effects are"),
+        ("gate:depth=1", "depth_db"),
+        ("gate:depth_db", "name=value"),
+        ("gate:depth_db=deep", "give a number"),
+        ("gate:any_block=maybe", "give 1 or 0"),
+        ("gate:depth_db=500", "depth_db"),
+        ("gate,,compressor", "the known effects are"),
+    ],
+)
+def test_a_mistake_is_named_with_what_would_be_right(text, said):
+    with pytest.raises(ConfigError, match=said):
+        parse_effects(text)
