@@ -212,7 +212,8 @@ def _follow_device(address, time_ns):
         r.dll_set = 1
         r.dll_resets += 1
         return
-    if moved <= 0:
+    if moved <= 0:  # the ring was empty: the device went on, our frames did not
+        r.dll_ns = float(words[TIME_NS])
         return
     omega = 2.0 * math.pi * DLL_BANDWIDTH_HZ * moved / r.device_rate_hz
     r.dll_ns = predicted + min(1.0, math.sqrt(2.0) * omega) * error

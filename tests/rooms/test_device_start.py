@@ -1,0 +1,66 @@
+"""A device that starts fills its own memory: it asks for several blocks at once, and only then one by one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rtmedia.codec import codec_named
+from rtmedia.rooms.line import Line
+from rtmedia.rooms.play import UNDERRUN_FRAMES, play_pull
+from rtmedia.units import NS_PER_MS
+
+RATE_HZ, BLOCK = 16_000, 160
+START_MS = 1_000
+
+
+def play_from_the_start(called_ms, seconds=4.0, first_packet_ms=200, look_between=False):
+    """The line of a device that calls at `called_ms` and then every 10 ms, on a perfect network; returns line and ticks."""
+    line = Line(rate_hz=RATE_HZ, channels=1, device_rate_hz=RATE_HZ, codec=codec_named("pcm_s16le"), effects=[], start_ms=20.0)
+    last = called_ms[-1]
+    calls = [*called_ms, *(last + 10.0 * (k + 1) for k in range(int(seconds * 100)))]
+    voice = (8_000 * np.sin(2 * np.pi * 200 * np.arange(int(seconds * RATE_HZ)) / RATE_HZ)).astype("<i2")
+    packets = [(first_packet_ms + 20.0 * k, voice[320 * k : 320 * k + 320].tobytes()) for k in range(int(seconds * 50))]
+    out = np.zeros((BLOCK, 1), np.float32)
+    ticks = []
+    line.step(START_MS * NS_PER_MS)
+    turns = sorted([(at, 1, number) for number, at in enumerate(calls)] + [(at, 0, number) for number, (at, _) in enumerate(packets)])
+    for at, call, number in turns:
+        now_ns = int((START_MS + at) * NS_PER_MS)
+        if call:
+            play_pull(line.play.address, out.ctypes.data, BLOCK, now_ns, now_ns, 0)
+        else:
+            line.decode.write(now_ns, number, number * 20 * NS_PER_MS, 257 if number == 0 else 0, packets[number][1])
+        if look_between or not (call and number < len(called_ms) - 1):
+            line.step(now_ns + 10_000)
+            ticks.append(line.render.ticks.read(100))
+    return line, np.concatenate(ticks)
+
+
+@pytest.mark.parametrize("look_between", [True, False], ids=["render keeps up", "render comes after them"])
+def test_the_first_calls_of_a_device_are_not_its_pace(look_between):
+    line, ticks = play_from_the_start([0.0, 0.4, 0.5, 0.6], look_between=look_between)
+    state = line.buffer.state
+    assert state["accelerated"][0] == state["decelerated"][0] == state["concealed"][0] == 0
+    assert np.ptp(ticks["delay_ms"][100:]) < 1.0
+    assert ticks["relative_ms"].max() < 1.0
+
+
+def test_a_device_that_starts_at_its_pace_is_followed_at_once():
+    line, ticks = play_from_the_start([0.0])
+    assert line.render.state["dll_resets"][0] == 1
+    assert np.ptp(ticks["delay_ms"][100:]) < 0.5
+    assert ticks["relative_ms"].max() < 0.5
+
+
+def test_running_short_of_silence_before_the_first_sound_is_no_underrun():
+    line, _ = play_from_the_start([0.0, 0.1, 0.2, 0.3, 0.4, 0.5])
+    assert line.play.cell.read()[UNDERRUN_FRAMES] == 0
+
+
+def test_running_short_of_sound_is_an_underrun():
+    line, _ = play_from_the_start([0.0])
+    out = np.zeros((BLOCK, 1), np.float32)
+    for k in range(8):
+        play_pull(line.play.address, out.ctypes.data, BLOCK, (START_MS + 5_000 + k) * NS_PER_MS, 0, 0)
+    assert line.play.cell.read()[UNDERRUN_FRAMES] > 0
