@@ -13,6 +13,8 @@ from rtmedia.rooms.line import Line
 from rtmedia.rooms.walk import walk
 
 EPOCH_NS = 1_000_000_000_000
+
+
 class Bench:
     """A line, a stream of 16-bit packets, and a clock."""
 

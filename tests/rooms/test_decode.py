@@ -181,8 +181,9 @@ def test_a_stream_can_be_joined_in_the_middle():
 
 def test_a_new_connection_with_other_numbers_is_a_new_epoch_at_once():
     bench = Bench()
-    out = fed(bench, [{"seq": i, "time_ms": i * 20.0, "flags": (FLAG_NEW_EPOCH | 1 << EPOCH_SHIFT) if i == 0 else 0} for i in range(5)])
-    out += fed(bench, [{"seq": 7 + i, "time_ms": 1e12 + i * 20, "flags": (FLAG_NEW_EPOCH | 2 << EPOCH_SHIFT) if i == 0 else 0} for i in range(5)])
+    first, second = (FLAG_NEW_EPOCH | connection << EPOCH_SHIFT for connection in (1, 2))
+    out = fed(bench, [{"seq": i, "time_ms": i * 20.0, "flags": 0 if i else first} for i in range(5)])
+    out += fed(bench, [{"seq": 7 + i, "time_ms": 1e12 + i * 20, "flags": 0 if i else second} for i in range(5)])
     assert [int(record["epoch"]) >> RESTART_BITS for record, _ in out] == [1] * 5 + [2] * 5
     assert bench.state["restarts"] == 0
     assert bench.lost == 0

@@ -52,7 +52,7 @@ def test_ticks_tell_every_block_in_turn():
     assert set(operations[20:]) == {NORMAL}
     playing = ticks[20:]
     assert (np.diff(playing["media_pos"]) == 160).all()
-    assert ((0 < playing["peak"]) & (playing["peak"] < 0.32)).all()
+    assert ((playing["peak"] > 0) & (playing["peak"] < 0.32)).all()
     assert (playing["mean_square"] <= playing["peak"] ** 2).all()
 
 
