@@ -243,6 +243,9 @@ class _Walk:
             now_ns,
             TICK_NS,
         )
+        if len(records) and records["flags"][-1] == FLAG_END_OF_STREAM and records["length"][-1] < 0:
+            self._ended = False  # the end must arrive: it is sent again, as the receive room does
+            self.overflow -= 1
         self.blocks.append(out)
         stamped = records[(records["media_time_ns"] != NO_MEDIA_TIME) & (records["length"] > 0)]
         if len(stamped):
