@@ -15,7 +15,6 @@ else only asks. The first failure wins, and travels to the owner through `wait`,
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from collections import deque
@@ -23,8 +22,9 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from rtmedia.config import Config, make_line
-from rtmedia.errors import ConfigError, RoomError, RtmediaError, StateError
+from rtmedia.assembly import make_line, make_source
+from rtmedia.config import Config
+from rtmedia.errors import RoomError, RtmediaError, StateError
 from rtmedia.events import Connected, Event, Problem, StateChanged
 from rtmedia.ports import FLAG_END_OF_STREAM, NO_MEDIA_TIME, Effect
 from rtmedia.stats import Stats
@@ -267,61 +267,12 @@ class Engine:
         self._sink = sink
         self._line = line = make_line(config, device_rate_hz)
         self._control = Control(line)
-        self._receive = self._build_receive(line)
-
-    def _build_receive(self, line: Line) -> ReceiveRoom:
-        from rtmedia.io.oauth import TokenProvider
-        from rtmedia.io.websocket import WebSocketConnection
-        from rtmedia.protocol.media_v1 import MediaV1
-        from rtmedia.protocol.retry import Backoff
-        from rtmedia.rooms.receive import ReceiveRoom
-
-        config = self.config
-        if config.protocol != "media_v1":
-            raise ConfigError(f"protocol is {config.protocol!r}; the known protocol is 'media_v1'")
-        url = config.source
-        credentials = config.credentials
-        scopes: tuple[str, ...] = credentials.scopes if credentials else ()
-        client: tuple[str, str, str] | None = None
-        authentication: Any = "body"
-        if credentials is not None:
-            client = (credentials.url, credentials.client_id, credentials.client_secret)
-            authentication = credentials.authentication
         if config.source.startswith("loopback:"):
             from rtmedia.sim.loopback import LoopbackServer
 
-            self._server = server = LoopbackServer(config.source).start()
-            url = server.media_url
-            client = (server.token_url, server.client_id, server.client_secret)
-        uniform = random.Random().uniform
-        if client is not None:
-            self._tokens = TokenProvider(
-                client[0], client[1], client[2], stop=self._stopping, uniform=uniform, authentication=authentication, scopes=scopes
-            )
-        frame_octets = {"pcm_s16le": 2, "pcm_s16be": 2, "pcm_f32le": 4}.get(config.codec, 1) * config.channels
-
-        def connection() -> WebSocketConnection:
-            return WebSocketConnection(
-                url,
-                token_in=config.token_in,
-                handshake_timeout_s=config.handshake_timeout_s,
-                ping_interval_s=config.ping_interval_s,
-                pong_timeout_s=config.pong_timeout_s,
-                scopes=scopes,
-            )
-
-        return ReceiveRoom(
-            make_connection=connection,
-            protocol=MediaV1(config.header, config.conversation_id, config.rate_hz, frame_octets=frame_octets),
-            write_wire=line.decode.write,
-            write_transcript=self._take_transcript,
-            emit=self._emit,
-            backoff=Backoff(config.reconnect, uniform),
-            tokens=self._tokens,
-            url=without_query(url),
-            octets_per_s=config.rate_hz * frame_octets,
-            idle_timeout_s=config.idle_timeout_s,
-            stopping=self._stopping,
+            self._server = LoopbackServer(config.source).start()
+        self._receive, self._tokens = make_source(
+            config, line, stopping=self._stopping, write_transcript=self._take_transcript, emit=self._emit, server=self._server
         )
 
     def _start_threads(self) -> None:
@@ -560,18 +511,7 @@ class Engine:
         if self._control is not None:
             values.update(self._control.snapshot(), fraction_lost=self._fraction_lost)
         if self._receive is not None:
-            counters = self._receive.counters
-            values.update(
-                connected=counters.connected,
-                connections_total=counters.connections,
-                reconnects_total=counters.reconnects,
-                last_close_code=counters.last_close_code,
-                rtt_ms=counters.rtt_ms,
-                bytes_received_total=counters.bytes_received,
-                messages_total=dict(counters.messages),
-                rejected_total=dict(counters.rejected),
-                wire_overflow_total=counters.wire_overflow,
-            )
+            values.update(self._receive.counters.snapshot())
         if self._tokens is not None:
             values["token_refreshes_total"] = self._tokens.refreshes["ok"]
         return Stats(**values)

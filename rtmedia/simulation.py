@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rtmedia.config import Config, make_line
+from rtmedia.assembly import make_line
+from rtmedia.config import Config
 from rtmedia.errors import ConfigError
 from rtmedia.events import Event
 from rtmedia.jitter.state import ENDED, IDLE, WAIT
