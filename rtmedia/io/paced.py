@@ -10,6 +10,7 @@ from typing import BinaryIO
 import numpy as np
 
 from rtmedia.errors import SinkError
+from rtmedia.io.priority import raise_this_thread
 from rtmedia.ports import PlayRoom
 from rtmedia.rt.memory import aligned_zeros
 from rtmedia.rt.ring import FrameRing
@@ -43,7 +44,12 @@ class NullSink:
     def _begin(self, play: PlayRoom, capture: int) -> None:
         block = aligned_zeros((play.rate_hz * PERIOD_MS // 1000, play.channels), np.float32)
         self._play = play
-        self._thread = threading.Thread(target=play.run_paced, args=(block, PERIOD_MS * 1_000_000, capture), name="rtm-play", daemon=True)
+
+        def run() -> None:
+            raise_this_thread()
+            play.run_paced(block, PERIOD_MS * 1_000_000, capture)
+
+        self._thread = threading.Thread(target=run, name="rtm-play", daemon=True)
         self._thread.start()
 
     def stop(self, timeout_s: float) -> bool:

@@ -13,7 +13,7 @@ from tests.live.heard import Source, find_packets, longest_gap_ms
 from tests.live.player import Played, play
 from tests.sound_server import RATE_HZ, Recording, SoundServer
 
-SECONDS = 8.0
+SECONDS = 7.0
 # Enough for a machine that lets a thread wait for 40 ms: what the network does is at issue here, not the machine.
 PATIENT = {"min_delay_ms": 60.0, "start_delay_ms": 60.0}
 BAD = "loopback:?loss=0.03&duplicate=0.05&reorder=0.05&reorder_ms=60&stall_every_s=3&stall_ms=300&seed=7"
@@ -78,7 +78,7 @@ def test_on_a_perfect_network_nothing_is_made_up_and_the_device_never_waits(perf
 def test_neither_jitter_buffer_nor_limiter_nor_server_touches_a_sample(perfect: Session) -> None:
     """Against the same resampler: one offset for all, and nothing left but rounding."""
     segments = compare(perfect.heard, perfect.source.resampled, RATE_HZ)
-    assert len(segments) > 15
+    assert len(segments) > 12
     assert spread([segment.offset_frames for segment in segments]) < 0.001
     assert min(segment.snr_db for segment in segments) > 100.0
 
@@ -86,9 +86,9 @@ def test_neither_jitter_buffer_nor_limiter_nor_server_touches_a_sample(perfect: 
 def test_on_a_perfect_network_the_recording_is_the_source(perfect: Session) -> None:
     """Against the band-limited signal itself: no gap, no click, no drift, and what the resampler costs."""
     segments = compare(lowpass(perfect.heard, FLAT_HZ), lowpass(perfect.source.exact, FLAT_HZ), RATE_HZ)
-    assert len(segments) > 15
+    assert len(segments) > 12
     assert spread([segment.offset_frames for segment in segments]) < 0.05
-    assert min(segment.snr_db for segment in segments) > 55.0
+    assert min(segment.snr_db for segment in segments) > 50.0
 
 
 def test_captions_come_with_their_words(perfect: Session, scaled: Callable[[float], float]) -> None:
