@@ -300,12 +300,8 @@ class Engine:
         )
 
     def _spawn(self, name: str, body: Any, *arguments: Any) -> None:
-        from rtmedia.io.priority import raise_this_thread
-
         def run() -> None:
             try:
-                if name in self._tables:  # compiled, and on the way to the speaker
-                    raise_this_thread()
                 body(*arguments)
             except BaseException as exc:  # the first failure wins; everybody is asked to leave
                 self._fail(exc if isinstance(exc, RtmediaError) else _room_error(name, exc))

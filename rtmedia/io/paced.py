@@ -10,7 +10,6 @@ from typing import BinaryIO
 import numpy as np
 
 from rtmedia.errors import SinkError
-from rtmedia.io.priority import raise_this_thread
 from rtmedia.ports import PlayRoom
 from rtmedia.rt.memory import aligned_zeros
 from rtmedia.rt.ring import FrameRing
@@ -44,12 +43,7 @@ class NullSink:
     def _begin(self, play: PlayRoom, capture: int) -> None:
         block = aligned_zeros((play.rate_hz * PERIOD_MS // 1000, play.channels), np.float32)
         self._play = play
-
-        def run() -> None:
-            raise_this_thread()
-            play.run_paced(block, PERIOD_MS * 1_000_000, capture)
-
-        self._thread = threading.Thread(target=run, name="rtm-play", daemon=True)
+        self._thread = threading.Thread(target=play.run_paced, args=(block, PERIOD_MS * 1_000_000, capture), name="rtm-play", daemon=True)
         self._thread.start()
 
     def stop(self, timeout_s: float) -> bool:
