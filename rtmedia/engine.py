@@ -149,7 +149,8 @@ class Engine:
             self._take_apart()
             raise
         if self._state == "starting":  # somebody else stopped it in the meantime, and left the taking apart to us
-            self._set_state("stopping")
+            with self._lock:
+                self._set_state("stopping")
             self._take_apart()
             raise StateError("the engine was stopped while it was starting; make another one")
         deadline = time.monotonic() + self.config.handshake_timeout_s + 1.0
@@ -419,7 +420,7 @@ class Engine:
             if self._state != "failed":  # and is heard: the device keeps what it was given until it is stopped
                 time.sleep(min(DEVICE_LIMIT_S, self._line.play.device_latency_s + 0.03))
         left_behind = []
-        if self._sink is not None and not self._stop_sink(max(0.05, deadline - time.monotonic())):
+        if self._sink is not None and not self._stop_sink(max(0.05, 0.7 * (deadline - time.monotonic()))):
             left_behind.append(f"sink {self._sink.device}")
         for table in self._tables.values():
             table.stop()
@@ -465,18 +466,23 @@ class Engine:
         self._control.tell_the_end = False  # it is ours, not the server's
         self._line.decode.write(time.monotonic_ns(), 0, NO_MEDIA_TIME, FLAG_END_OF_STREAM, b"")
         while time.monotonic() < deadline and not self._control.ended:
-            self._poll_once()
+            if not self._poll_once():
+                return
             time.sleep(0.005)
 
-    def _poll_once(self) -> None:
-        """What the control thread would do, once it has gone."""
+    def _poll_once(self) -> bool:
+        """What the control thread would do, once it has gone; False where that failed: the end must come all the same."""
         if self._control is not None and self._control_lock.acquire(timeout=0.1):
             try:
                 events = self._control.poll(time.monotonic_ns())[0]
+            except Exception as exc:
+                log.error("the last look at the telemetry failed: %s: %s", type(exc).__name__, exc)
+                return False
             finally:
                 self._control_lock.release()
             for event in events:
                 self._emit(event)
+        return True
 
     # --- small things ----------------------------------------------------------------------------------------
 

@@ -29,9 +29,7 @@ def blocks(*rows):
 
 def calls(*rows, dac_ms=0.0):
     """(sink_pos, frames, time_ms)."""
-    return records(
-        MARK_DTYPE, [{"sink_pos": s, "frames": f, "time_ns": int(t * MS), "dac_ns": int((t + dac_ms) * MS)} for s, f, t in rows]
-    )
+    return records(MARK_DTYPE, [{"sink_pos": s, "frames": f, "time_ns": int(t * MS), "dac_ns": int((t + dac_ms) * MS)} for s, f, t in rows])
 
 
 def regular(count=100, chain=0, dac_ms=0.0):
@@ -85,8 +83,10 @@ def test_captions_of_a_reconnect_do_not_match_the_old_connections_times():
 
 def test_a_device_of_another_rate_is_counted_in_its_own_frames():
     ledger = Ledger(RATE, 48_000, 0)
-    ledger.add_blocks(records(TICK_DTYPE, [{"sink_pos": i * 480, "frames": 480, "epoch": 1 << 20, "media_pos": i * 160} for i in range(50)]))
-    ledger.add_calls(records(MARK_DTYPE, [{"sink_pos": i * 480, "frames": 480, "time_ns": i * 10 * MS, "dac_ns": i * 10 * MS} for i in range(50)]))
+    ticks = [{"sink_pos": i * 480, "frames": 480, "epoch": 1 << 20, "media_pos": i * 160} for i in range(50)]
+    marks = [{"sink_pos": i * 480, "frames": 480, "time_ns": i * 10 * MS, "dac_ns": i * 10 * MS} for i in range(50)]
+    ledger.add_blocks(records(TICK_DTYPE, ticks))
+    ledger.add_calls(records(MARK_DTYPE, marks))
     assert ledger.heard_at_ns(1, 1_680) == 105 * MS
 
 
