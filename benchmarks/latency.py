@@ -56,10 +56,15 @@ def chirps(path: Path, seconds: float) -> None:
 
 def own_figures(played: Played, peer: str) -> dict[str, Any]:
     row: dict[str, Any] = {"comparison": "socket to device", "peer": peer, "packets": int(played.stats["packets_received_total"])}
+    row["underrun_frames"], row["spliced_ms"] = played.stats["underrun_frames_total"], _spliced_ms(played)
     for name in TERMS:
         for quantile, value in played.stats["latency_ms"].get(name, {}).items():
             row[f"{name}_{quantile}_ms"] = value
     return row
+
+
+def _spliced_ms(played: Played) -> float:
+    return float(played.stats["accelerated_ms_total"] + played.stats["decelerated_ms_total"])
 
 
 def quantiles(name: str, values_ms: list[float]) -> dict[str, float]:

@@ -24,7 +24,7 @@ from rtmedia.jitter.state import BUFFER_DTYPE, ENTRY_DTYPE, NO_ROOM, PLAYING, Bu
 from rtmedia.jitter.timeline import buffer_insert, buffer_retire
 from rtmedia.ports import EffectInstance
 from rtmedia.rooms.doorways import LEDGER_DTYPE, PACKET_DTYPE, TICK_DTYPE
-from rtmedia.rooms.play import CELL_WORDS, LARGEST, SINK_POS, TIME_NS, Play
+from rtmedia.rooms.play import CELL_WORDS, LARGEST, SINK_POS, TIME_NS, UNDERRUNS, Play
 from rtmedia.rt.cell import cell_read
 from rtmedia.rt.kernel import call_effect, kernel, load_acquire, pointer_void
 from rtmedia.rt.memory import aligned_zeros, view_block, view_f4, view_i8
@@ -51,6 +51,8 @@ DLL_RESET_MS = 40.0  # a larger error is a stall, not a clock
 # come early by their own length, no clock does; for so long they are taken as the new truth.
 DLL_SETTLE_MS = 500.0
 
+LEAD_RISE_MS = 40.0  # each underrun makes the lead one block longer, at most by so much
+
 RENDER_DTYPE = np.dtype(
     [
         # doorways
@@ -69,6 +71,8 @@ RENDER_DTYPE = np.dtype(
         ("block", "i8"),  # source frames
         ("out_block", "i8"),  # device frames
         ("lead", "i8"),  # device frames that wait in the audio ring
+        ("most_lead", "i8"),  # to which underruns may raise it
+        ("underruns", "i8"),  # that have raised it
         ("hold_limit", "i8"),
         # memory
         ("work", "i8"),
@@ -164,6 +168,7 @@ class Render:
             r[name] = getattr(self, name).ctypes.data
         r["channels"], r["rate_hz"], r["device_rate_hz"] = channels, rate_hz, device_rate_hz
         r["block"], r["out_block"], r["lead"] = buffer.block_frames, out_block, lead_frames
+        r["most_lead"] = lead_frames + int(LEAD_RISE_MS * device_rate_hz / 1000)
         r["hold_limit"] = int(hold_limit_ms * rate_hz / 1000)
         r["resampler"] = resampler.state_address
         r["effects"] = len(self.effects)
@@ -370,6 +375,9 @@ def render_step(address, time_ns):
     capacity = view_i8(r.audio, 48)[32]
     if words[LARGEST] + r.out_block > r.lead:  # the device asks for more at once than we keep ready
         r.lead = min(words[LARGEST] + r.out_block, capacity - r.out_block)
+    if words[UNDERRUNS] > r.underruns:  # this machine or device needs more in hand: a device that stalls asks for several at once
+        r.underruns = words[UNDERRUNS]
+        r.lead = max(r.lead, min(r.lead + r.out_block, r.most_lead))
     for _ in range(16):
         level = capacity - ring_writable(r.audio)
         if level + r.out_block > r.lead:

@@ -117,7 +117,9 @@ def longest_gap_ms(played: Played, recording: Sound, source: Source, base: int, 
     """
     speaks = source.speaks()
     inside = np.zeros(len(recording) + 1, bool)
-    for tick in played.ticks:
+    # The stop cuts off what the device has not played yet.
+    last = int(played.marks["sink_pos"][-1]) - RATE_HZ // 4
+    for tick in played.ticks[played.ticks["sink_pos"] < last]:
         block = int(tick["media_pos"]) * 100 // source.sent_hz
         if tick["concealed"] > 0 and not concealed:
             continue

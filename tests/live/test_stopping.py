@@ -26,7 +26,7 @@ def left_in_time(played: Any, scaled: Callable[[float], float]) -> None:
 def test_a_server_that_hangs_delays_no_stop(
     warm_player: None, sound_server: SoundServer, scaled: Callable[[float], float], tmp_path: Path
 ) -> None:
-    played = play(sound_server.env, tmp_path, seconds=1.5, freeze="server")
+    played = play(sound_server.env, tmp_path, seconds=0.8, freeze="server")
     left_in_time(played, scaled)
     assert played.facts["threads"] == []
     assert played.facts["left_behind"] == []
@@ -36,7 +36,7 @@ def test_a_sound_device_that_hangs_delays_no_stop(
     warm_player: None, sound_server: SoundServer, scaled: Callable[[float], float], tmp_path: Path
 ) -> None:
     with sound_server.thawed():
-        played = play(sound_server.env, tmp_path, seconds=1.5, freeze=sound_server.pid)
+        played = play(sound_server.env, tmp_path, seconds=0.8, freeze=sound_server.pid)
     left_in_time(played, scaled)
     # What cannot be ended is the library's call into the device; it is named, and keeps nobody here.
     assert set(played.facts["threads"]) <= {"rtm-close"}
@@ -45,7 +45,7 @@ def test_a_sound_device_that_hangs_delays_no_stop(
 def test_an_owner_who_never_reads_events_delays_nothing(
     warm_player: None, sound_server: SoundServer, scaled: Callable[[float], float], tmp_path: Path
 ) -> None:
-    played = play(sound_server.env, tmp_path, seconds=1.5, listen=False)
+    played = play(sound_server.env, tmp_path, seconds=0.8, listen=False)
     left_in_time(played, scaled)
     assert played.facts["threads"] == []
     assert played.stats["underrun_frames_total"] == 0

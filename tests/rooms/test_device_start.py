@@ -8,6 +8,7 @@ import pytest
 from rtmedia.codec import codec_named
 from rtmedia.rooms.line import Line
 from rtmedia.rooms.play import UNDERRUN_FRAMES, play_pull
+from rtmedia.rooms.render import LEAD_RISE_MS
 from rtmedia.units import NS_PER_MS
 
 RATE_HZ, BLOCK = 16_000, 160
@@ -64,3 +65,16 @@ def test_running_short_of_sound_is_an_underrun():
     for k in range(8):
         play_pull(line.play.address, out.ctypes.data, BLOCK, (START_MS + 5_000 + k) * NS_PER_MS, 0, 0)
     assert line.play.cell.read()[UNDERRUN_FRAMES] > 0
+
+
+def test_underruns_make_the_lead_longer_up_to_its_limit():
+    line, _ = play_from_the_start([0.0])
+    out = np.zeros((BLOCK, 1), np.float32)
+    lead = int(line.render.state["lead"][0])
+    for k in range(20):
+        now_ns = (START_MS + 5_000 + 100 * k) * NS_PER_MS
+        for _ in range(12):  # the device stalled, and now asks for all at once
+            play_pull(line.play.address, out.ctypes.data, BLOCK, now_ns, now_ns, 0)
+        line.step(now_ns)
+        play_pull(line.play.address, out.ctypes.data, BLOCK, now_ns, now_ns, 0)
+    assert line.render.state["lead"][0] == lead + int(LEAD_RISE_MS * RATE_HZ / 1000)
