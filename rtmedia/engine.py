@@ -52,7 +52,7 @@ TRANSITIONS: dict[str, tuple[str, ...]] = {
 }
 
 STOP_DEADLINE_S = 1.8  # for everything; what has not left by then is reported and left behind
-DRAIN_LIMIT_S = 0.8  # of it, for sound that is already here
+DRAIN_LIMIT_S = 1.2  # of it, for sound that is already here
 DEVICE_LIMIT_S = 0.25  # of it, for sound that the device has taken
 POLL_S = 0.02
 STUCK_S = 1.0  # a compiled loop or device that does not come round for this long is reported
@@ -142,17 +142,18 @@ class Engine:
             if not self._stopping.is_set():
                 self._start_threads()
             with self._lock:
-                if not self._stopping.is_set():
+                stopped = self._stopping.is_set()
+                if not stopped:
                     self._move("running", "start")
+                elif self._state == "starting":
+                    self._set_state("stopping")
         except BaseException as exc:
             self._fail(exc)
             self._take_apart()
             raise
-        if self._state == "starting":  # somebody else stopped it in the meantime, and left the taking apart to us
-            with self._lock:
-                self._set_state("stopping")
+        if stopped:  # by somebody else in the meantime, who left the taking apart to us
             self._take_apart()
-            raise StateError("the engine was stopped while it was starting; make another one")
+            raise self._failure or StateError("the engine was stopped while it was starting; make another one")
         deadline = time.monotonic() + self.config.handshake_timeout_s + 1.0
         try:
             with self._lock:
@@ -188,7 +189,10 @@ class Engine:
             self._control.hold(False)
 
     def stop(self) -> None:
-        """Play what is here, then end; within two seconds, whatever hangs. Any number of times."""
+        """Play what is here, at most 1.2 s of it and nothing while paused, then end; within two seconds, whatever hangs.
+
+        Any number of times.
+        """
         self._ask_to_stop(drain=True)
 
     def abort(self) -> None:
@@ -336,8 +340,12 @@ class Engine:
                 events, due_ns = control.poll(now_ns)
             for event in events:
                 self._emit(event)
-            if control.ended:
+            if control.ended and self._receive_done.is_set():  # until then late transcripts may come
                 self._finish()
+                return
+            failure = getattr(self._sink, "failure", None)
+            if failure is not None:
+                self._fail(failure)
                 return
             if interval_ns and now_ns - last_ns >= interval_ns:
                 metrics_log.info("%s", quality.line(self._snapshot().as_dict(), (now_ns - last_ns) / NS_PER_S))

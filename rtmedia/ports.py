@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from rtmedia.errors import ConfigError
+from rtmedia.errors import ConfigError, SinkError
 
 Block = npt.NDArray[np.float32]
 
@@ -145,10 +145,13 @@ class Sink(Protocol):
         What was opened, as a person knows it.
     play_path : str
         ``"callback"``, ``"blocking write"`` or ``"paced"``.
+    failure : SinkError or None
+        What ended the sink while it played, if anything did; the engine looks, fails, and raises it.
     """
 
     device: str
     play_path: str
+    failure: SinkError | None
 
     def open(self, channels: int, rate_hz: int | None, source_rate_hz: int) -> int:
         """Find the device; returns its rate. `SinkError` where it cannot be used."""

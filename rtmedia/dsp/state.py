@@ -50,5 +50,5 @@ def make_state(header: np.dtype[Any], arrays: Mapping[str, npt.NDArray[Any]]) ->
 
 def check_range(effect: str, name: str, value: float, low: float, high: float) -> None:
     """Refuse a setting outside of its limits (and NaN)."""
-    if not low <= value <= high:
+    if not isinstance(value, (int, float)) or not low <= value <= high:
         raise ConfigError(f"{effect}: {name} is {value}; it must lie between {low:g} and {high:g}: choose a value in that range")

@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 
 from rtmedia.errors import SinkError
-from rtmedia.ports import PlayRoom
+from rtmedia.ports import Block, PlayRoom
 from rtmedia.rt.memory import aligned_zeros
 from rtmedia.rt.ring import FrameRing
 
@@ -29,6 +29,7 @@ class NullSink:
 
     def __init__(self, target: str = "", device: str | None = None) -> None:
         self.device = "null"
+        self.failure: SinkError | None = None
         self._thread: threading.Thread | None = None
         self._play: PlayRoom | None = None
 
@@ -113,12 +114,30 @@ class WavSink(NullSink):
         while True:
             frames = self._ring.read(block)
             if frames:
-                samples = np.clip(np.rint(block[:frames] * 32768.0), -32768, 32767)
-                self._file.writeframesraw(samples.astype("<i2").tobytes())
+                self._write_frames(block[:frames])
             elif ending:
                 return
             else:
                 ending = self._done.wait(0.05)
+
+    def _write_frames(self, block: Block) -> None:
+        """Append to the file; after a failure the ring is only drained."""
+        assert self._file is not None
+        if self.failure is not None:
+            return
+        samples = np.clip(np.rint(block * 32768.0), -32768, 32767)
+        try:
+            self._file.writeframesraw(samples.astype("<i2").tobytes())
+        except OSError as exc:
+            self._fail(exc)
+
+    def _fail(self, exc: OSError) -> None:
+        self.failure = SinkError(
+            f"{self._path} cannot be written any further ({exc.strerror})",
+            kind="file",
+            device=self.device,
+            hint="make room on the disk, or choose another path",
+        )
 
     def stop(self, timeout_s: float) -> bool:
         """End both threads and complete the file's header."""
@@ -128,8 +147,12 @@ class WavSink(NullSink):
             self._writer.join(timeout_s)
             stopped = stopped and not self._writer.is_alive()
         if stopped and self._file is not None:
-            self._file.close()
-            if self._handle is not None:
-                self._handle.close()
+            try:
+                self._file.close()
+                if self._handle is not None:
+                    self._handle.close()
+            except OSError as exc:
+                if self.failure is None:
+                    self._fail(exc)
             self._file = None
         return stopped

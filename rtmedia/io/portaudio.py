@@ -208,6 +208,7 @@ class PortAudioSink:
     def __init__(self, target: str = "", device: str | None = None) -> None:
         self.device = device or "default"
         self.play_path = ""
+        self.failure: SinkError | None = None
         self._wanted = device
         self._instance: Any = None
         self._library: ctypes.CDLL | None = None
@@ -334,8 +335,14 @@ class PortAudioSink:
             play.pull(block, now, now + latency_ns)
             try:
                 self._stream.write(block.tobytes(), exception_on_underflow=False)
-            except OSError:
-                return  # the device is gone: the watchdog sees that nobody asks any more
+            except OSError as exc:
+                self.failure = SinkError(
+                    f"{self.device!r} takes no more sound: {exc}",
+                    kind="lost",
+                    device=self.device,
+                    hint="see whether it is still connected, `rtmedia devices`",
+                )
+                return
 
     def stop(self, timeout_s: float) -> bool:
         """Close the stream, on a thread of its own: a device that is gone may keep the call for ever."""

@@ -136,6 +136,8 @@ def buffer_insert(address, samples, frames, media_pos, seq, epoch, flags, arriva
         b.m = position
         b.run_start = position
     room = b.capacity - int(GUARD_MS * b.frames_per_ms)
+    if b.entries_count == b.entries_capacity:  # before anything is noted: the packet will be offered again
+        return NO_ROOM
     if end > b.m + room:
         if b.newest_end > b.m:
             return NO_ROOM
@@ -159,8 +161,6 @@ def buffer_insert(address, samples, frames, media_pos, seq, epoch, flags, arriva
         if before.position == position or before.position + before.frames >= end:
             b.duplicate += 1
             return DUPLICATE
-    if b.entries_count == b.entries_capacity:
-        return NO_ROOM
     index = b.entries_count
     while index > at:
         to = (b.first_entry + index) & mask

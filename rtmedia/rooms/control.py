@@ -15,7 +15,7 @@ from rtmedia.jitter.state import ENDED, STALL_MS
 from rtmedia.rooms.captions import PATIENCE_NS, Captions
 from rtmedia.rooms.ledger import Ledger
 from rtmedia.rooms.line import Line
-from rtmedia.rooms.play import MARKS_LOST, SINK_POS, UNDERRUN_FRAMES, UNDERRUNS, XRUNS
+from rtmedia.rooms.play import LARGEST, MARKS_LOST, SINK_POS, UNDERRUN_FRAMES, UNDERRUNS, XRUNS
 from rtmedia.units import NS_PER_MS, db_of_gain, ms_of_frames
 
 #: Level meter: the loudest of the last so many blocks.
@@ -78,8 +78,10 @@ class Control:
         """Whether the chain has nothing of the stream left in it at this tick."""
         if self.line.buffer.state["ended_run"][0] < self._rate_hz // 10:
             return False
-        read = self.line.play.cell.read()[SINK_POS]
-        return bool(read + self.line.lead_frames + self.line.chain_latency_frames >= int(tick["sink_pos"]))
+        words = self.line.play.cell.read()
+        taken = words[SINK_POS] + words[LARGEST]  # the position is that before the device's last call
+        lead = int(self.line.render.state["lead"][0])  # grows with what the device asks for
+        return bool(taken + lead + self.line.chain_latency_frames >= int(tick["sink_pos"]))
 
     def _meter(self, ticks: Any) -> None:
         for name, kept in (("peak", self._peaks), ("mean_square", self._squares)):

@@ -40,7 +40,7 @@ from rtmedia.rt.ring import (
 )
 
 MAX_DROPOUT = 3_000  # RFC 3550 appendix A.1
-MAX_MISORDER = 512  # packets; also the window in which duplicates are recognised
+MAX_MISORDER = 512  # packets
 MAX_TIME_JUMP_S = 5
 TOLERANCE_MS = 10  # timestamps in whole ms, and senders that stamp at send time
 RESTART_BITS = 20  # an epoch is a connection's number, then how often its stream began anew
@@ -233,7 +233,7 @@ def _plausible(address, extended, media_time_ns):
 
 @kernel("i8(i8, i8, i8)")
 def _position(address, extended, media_time_ns):
-    """Where a packet's audio lies, in frames of the sender's clock; the lowest bit pair says what was found.
+    """Where a packet's audio lies, in frames of the sender's clock; the lowest bit says what was found.
 
     Returns the position times 2, plus 1 when the sender was silent before it.
     """

@@ -250,7 +250,6 @@ class ReceiveRoom:
         if isinstance(error, ConnectionEnded):
             counters.last_close_code = error.close_code
         if end is not None:
-            self._write_end()
             self._emit(Disconnected(self._clock_ns(), end.reason, counters.last_close_code, None))
             return None
         if error is None or isinstance(error, Aborted) or self._stopping.is_set():
@@ -318,6 +317,7 @@ class ReceiveRoom:
                 last_ns = now_ns
                 if type(item) is End:
                     end = item
+                    self._write_end()  # now: a server that takes its time to close must not look like a stall
         return None
 
     def _take_audio(self, media: Media, arrival_ns: int) -> None:
@@ -359,7 +359,10 @@ class ReceiveRoom:
         delay_s: float | None = None
         action = action_of(error, overrides=self._close_codes)
         if action is Action.REFRESH and self._tokens is None:
-            failure = AuthError(f"{error}; no credentials are configured to fetch a token with: give some")
+            failure = AuthError(
+                f"{error}; no credentials are configured to fetch a token with: "
+                "give --credentials FILE, or set RTMEDIA_CLIENT_ID, RTMEDIA_CLIENT_SECRET and RTMEDIA_ENVIRONMENT"
+            )
         elif action is Action.REFRESH and self._replace_token():
             delay_s = 0.0
         elif action in (Action.RETRY, Action.REFRESH):

@@ -63,7 +63,6 @@ class Cell:
         self.count = count
         self.memory: npt.NDArray[np.int64] = aligned_zeros(FIRST + count, np.int64)
         self.address = int(self.memory.ctypes.data)
-        self._words = np.zeros(count, np.int64)
 
     def write(self, *words: int) -> None:
         """Publish. Thread: the one writer, when that is Python."""
@@ -72,8 +71,9 @@ class Cell:
         cell_write(self.address, np.array(words, np.int64))
 
     def read(self) -> tuple[int, ...]:
-        """The newest words, from one version. Thread: one Python reader (it owns the scratch)."""
-        while not cell_read(self.address, self._words, 1000):
+        """The newest words, from one version. Thread: any."""
+        words = np.empty(self.count, np.int64)
+        while not cell_read(self.address, words, 1000):
             # The writer is inside for nanoseconds; a thousand misses mean that it lost its core there: let it have ours.
             sleep_ns(50_000)
-        return tuple(self._words.tolist())
+        return tuple(words.tolist())

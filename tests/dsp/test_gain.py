@@ -50,3 +50,8 @@ def test_a_wish_that_is_no_number_turns_the_sound_down_and_never_up():
 def test_settings_outside_of_their_range_are_refused():
     with pytest.raises(ConfigError):
         Gain(41)
+
+
+def test_a_gain_that_is_no_number_is_the_callers_mistake():
+    with pytest.raises(ConfigError, match="gain_db is x"):
+        Gain("x")
