@@ -41,7 +41,10 @@ $(VENV)/lint:
 
 bench:
 	@sh tools/setup.sh $(VENV) audio bench
-	@$(RUN) rtmedia bench $(ARGS)
+	@mkdir -p out
+	@for file in benchmarks/[a-z]*.py; do \
+		echo; $(VENV)/bin/python $$file --json out/$$(basename $$file .py).json $(ARGS) || exit 1; \
+	done
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache

@@ -129,9 +129,9 @@ def copy_peer(device_rate_hz: int, octets: bytes) -> Segment:
     source = np.frombuffer(octets, np.uint8)
     store, out = np.zeros(COPIES * octets_in + octets_out, np.uint8), np.zeros(octets_out, np.uint8)
     spent = np.zeros(SEGMENT, np.int64)
-    addresses = (source.ctypes.data, store.ctypes.data, out.ctypes.data)
 
     def segment() -> np.ndarray:
+        addresses = (source.ctypes.data, store.ctypes.data, out.ctypes.data)  # here: the closure holds the arrays
         timed_copies(*addresses, octets_in, octets_out, COPIES, SEGMENT, spent.ctypes.data)
         return spent
 

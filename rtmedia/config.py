@@ -7,14 +7,11 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from rtmedia.errors import ConfigError
 from rtmedia.ports import RATES_HZ, Effect
 from rtmedia.units import without_query
-
-if TYPE_CHECKING:
-    from rtmedia.rooms.line import Line
 
 #: What the media API asks for (both are needed).
 SCOPES = ("media:streaming:read", "platform:media:streaming")
@@ -273,32 +270,3 @@ class Config:
         except TypeError as exc:
             known = sorted(item.name for item in fields(self))
             raise ConfigError(f"{sorted(changes)} holds an unknown setting; the settings are {known}") from exc
-
-
-def make_line(config: Config, device_rate_hz: int) -> Line:
-    """All rooms as `config` describes them, for a device of `device_rate_hz`: what both drivers drive.
-
-    Thread: any.   Real-time: no; loads the kernels when they are not there yet.
-    """
-    from rtmedia.codec import codec_named
-    from rtmedia.rooms.line import Line, default_effects
-
-    jitter = config.jitter
-    return Line(
-        rate_hz=config.rate_hz,
-        channels=config.channels,
-        device_rate_hz=device_rate_hz,
-        codec=codec_named(config.codec),
-        effects=config.effects if config.effects is not None else default_effects(),
-        transport="tcp" if jitter.transport == "auto" else jitter.transport,  # every source so far is a WebSocket
-        profile=jitter.profile,
-        price_ms=jitter.price_ms,
-        min_ms=jitter.min_delay_ms,
-        max_ms=jitter.limit_ms,
-        start_ms=jitter.start_delay_ms,
-        gain_db=config.gain_db,
-        ceiling_db=config.ceiling_db,
-        lead_ms=config.lead_ms,
-        hold_on_pause=config.on_pause == "hold",
-        hold_limit_ms=config.hold_limit_s * 1000.0,
-    )

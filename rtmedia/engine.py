@@ -15,7 +15,6 @@ else only asks. The first failure wins, and travels to the owner through `wait`,
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from collections import deque
@@ -23,8 +22,9 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from rtmedia.config import Config, make_line
-from rtmedia.errors import ConfigError, RoomError, RtmediaError, StateError
+from rtmedia.assembly import make_line, make_source
+from rtmedia.config import Config
+from rtmedia.errors import RoomError, RtmediaError, StateError
 from rtmedia.events import Connected, Event, Problem, StateChanged
 from rtmedia.ports import FLAG_END_OF_STREAM, NO_MEDIA_TIME, Effect
 from rtmedia.stats import Stats
@@ -139,12 +139,20 @@ class Engine:
         self._started_ns = time.monotonic_ns()
         try:
             self._build()
-            self._start_threads()
-            self._move("running", "start")
+            if not self._stopping.is_set():
+                self._start_threads()
+            with self._lock:
+                if not self._stopping.is_set():
+                    self._move("running", "start")
         except BaseException as exc:
             self._fail(exc)
             self._take_apart()
             raise
+        if self._state == "starting":  # somebody else stopped it in the meantime, and left the taking apart to us
+            with self._lock:
+                self._set_state("stopping")
+            self._take_apart()
+            raise StateError("the engine was stopped while it was starting; make another one")
         deadline = time.monotonic() + self.config.handshake_timeout_s + 1.0
         try:
             with self._lock:
@@ -260,61 +268,12 @@ class Engine:
         self._sink = sink
         self._line = line = make_line(config, device_rate_hz)
         self._control = Control(line)
-        self._receive = self._build_receive(line)
-
-    def _build_receive(self, line: Line) -> ReceiveRoom:
-        from rtmedia.io.oauth import TokenProvider
-        from rtmedia.io.websocket import WebSocketConnection
-        from rtmedia.protocol.media_v1 import MediaV1
-        from rtmedia.protocol.retry import Backoff
-        from rtmedia.rooms.receive import ReceiveRoom
-
-        config = self.config
-        if config.protocol != "media_v1":
-            raise ConfigError(f"protocol is {config.protocol!r}; the known protocol is 'media_v1'")
-        url = config.source
-        credentials = config.credentials
-        scopes: tuple[str, ...] = credentials.scopes if credentials else ()
-        client: tuple[str, str, str] | None = None
-        authentication: Any = "body"
-        if credentials is not None:
-            client = (credentials.url, credentials.client_id, credentials.client_secret)
-            authentication = credentials.authentication
         if config.source.startswith("loopback:"):
             from rtmedia.sim.loopback import LoopbackServer
 
-            self._server = server = LoopbackServer(config.source).start()
-            url = server.media_url
-            client = (server.token_url, server.client_id, server.client_secret)
-        uniform = random.Random().uniform
-        if client is not None:
-            self._tokens = TokenProvider(
-                client[0], client[1], client[2], stop=self._stopping, uniform=uniform, authentication=authentication, scopes=scopes
-            )
-        frame_octets = {"pcm_s16le": 2, "pcm_s16be": 2, "pcm_f32le": 4}.get(config.codec, 1) * config.channels
-
-        def connection() -> WebSocketConnection:
-            return WebSocketConnection(
-                url,
-                token_in=config.token_in,
-                handshake_timeout_s=config.handshake_timeout_s,
-                ping_interval_s=config.ping_interval_s,
-                pong_timeout_s=config.pong_timeout_s,
-                scopes=scopes,
-            )
-
-        return ReceiveRoom(
-            make_connection=connection,
-            protocol=MediaV1(config.header, config.conversation_id, config.rate_hz, frame_octets=frame_octets),
-            write_wire=line.decode.write,
-            write_transcript=self._take_transcript,
-            emit=self._emit,
-            backoff=Backoff(config.reconnect, uniform),
-            tokens=self._tokens,
-            url=without_query(url),
-            octets_per_s=config.rate_hz * frame_octets,
-            idle_timeout_s=config.idle_timeout_s,
-            stopping=self._stopping,
+            self._server = LoopbackServer(config.source).start()
+        self._receive, self._tokens = make_source(
+            config, line, stopping=self._stopping, write_transcript=self._take_transcript, emit=self._emit, server=self._server
         )
 
     def _start_threads(self) -> None:
@@ -342,12 +301,8 @@ class Engine:
         )
 
     def _spawn(self, name: str, body: Any, *arguments: Any) -> None:
-        from rtmedia.io.priority import raise_this_thread
-
         def run() -> None:
             try:
-                if name in self._tables:  # compiled, and on the way to the speaker
-                    raise_this_thread()
                 body(*arguments)
             except BaseException as exc:  # the first failure wins; everybody is asked to leave
                 self._fail(exc if isinstance(exc, RtmediaError) else _room_error(name, exc))
@@ -424,7 +379,9 @@ class Engine:
                 self._final = self._snapshot()
                 self._lock.notify_all()
                 return
-            mine = self._state in ("starting", "running", "paused")
+            if self._state == "starting":
+                self._stopping.set()  # whoever starts it takes it apart
+            mine = self._state in ("running", "paused")
             if mine:
                 drain = drain and self._state == "running"
                 self._set_state("stopping")
@@ -463,7 +420,7 @@ class Engine:
             if self._state != "failed":  # and is heard: the device keeps what it was given until it is stopped
                 time.sleep(min(DEVICE_LIMIT_S, self._line.play.device_latency_s + 0.03))
         left_behind = []
-        if self._sink is not None and not self._stop_sink(max(0.05, deadline - time.monotonic())):
+        if self._sink is not None and not self._stop_sink(max(0.05, 0.7 * (deadline - time.monotonic()))):
             left_behind.append(f"sink {self._sink.device}")
         for table in self._tables.values():
             table.stop()
@@ -506,20 +463,26 @@ class Engine:
         self._receive_done.wait(max(0.0, deadline - time.monotonic()))
         if not self._receive_done.is_set() or not self._line.decode.state["started"][0]:
             return
+        self._control.tell_the_end = False  # it is ours, not the server's
         self._line.decode.write(time.monotonic_ns(), 0, NO_MEDIA_TIME, FLAG_END_OF_STREAM, b"")
         while time.monotonic() < deadline and not self._control.ended:
-            self._poll_once()
+            if not self._poll_once():
+                return
             time.sleep(0.005)
 
-    def _poll_once(self) -> None:
-        """What the control thread would do, once it has gone."""
+    def _poll_once(self) -> bool:
+        """What the control thread would do, once it has gone; False where that failed: the end must come all the same."""
         if self._control is not None and self._control_lock.acquire(timeout=0.1):
             try:
                 events = self._control.poll(time.monotonic_ns())[0]
+            except Exception as exc:
+                log.error("the last look at the telemetry failed: %s: %s", type(exc).__name__, exc)
+                return False
             finally:
                 self._control_lock.release()
             for event in events:
                 self._emit(event)
+        return True
 
     # --- small things ----------------------------------------------------------------------------------------
 
@@ -554,18 +517,7 @@ class Engine:
         if self._control is not None:
             values.update(self._control.snapshot(), fraction_lost=self._fraction_lost)
         if self._receive is not None:
-            counters = self._receive.counters
-            values.update(
-                connected=counters.connected,
-                connections_total=counters.connections,
-                reconnects_total=counters.reconnects,
-                last_close_code=counters.last_close_code,
-                rtt_ms=counters.rtt_ms,
-                bytes_received_total=counters.bytes_received,
-                messages_total=dict(counters.messages),
-                rejected_total=dict(counters.rejected),
-                wire_overflow_total=counters.wire_overflow,
-            )
+            values.update(self._receive.counters.snapshot())
         if self._tokens is not None:
             values["token_refreshes_total"] = self._tokens.refreshes["ok"]
         return Stats(**values)

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rtmedia.config import Config, make_line
+from rtmedia.assembly import make_line
+from rtmedia.config import Config
 from rtmedia.errors import ConfigError
 from rtmedia.events import Event
 from rtmedia.jitter.state import ENDED, IDLE, WAIT
@@ -243,6 +244,9 @@ class _Walk:
             now_ns,
             TICK_NS,
         )
+        if len(records) and records["flags"][-1] == FLAG_END_OF_STREAM and records["length"][-1] < 0:
+            self._ended = False  # the end must arrive: it is sent again, as the receive room does
+            self.overflow -= 1
         self.blocks.append(out)
         stamped = records[(records["media_time_ns"] != NO_MEDIA_TIME) & (records["length"] > 0)]
         if len(stamped):

@@ -39,6 +39,7 @@ def without_query(url: str) -> str:
     try:
         parts = urlsplit(url)
     except ValueError:  # no URL at all: what it hides cannot be told from what may be shown
-        return url.partition(":")[0] + ":"
+        scheme, colon, _ = url.partition(":")
+        return scheme + ":" if colon and scheme.isalnum() else "(no URL)"
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit((parts.scheme, host, parts.path, "", ""))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 import wave
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from rtmedia.errors import SinkError
-from rtmedia.io.priority import raise_this_thread
 from rtmedia.ports import PlayRoom
 from rtmedia.rt.memory import aligned_zeros
 from rtmedia.rt.ring import FrameRing
@@ -43,12 +43,7 @@ class NullSink:
     def _begin(self, play: PlayRoom, capture: int) -> None:
         block = aligned_zeros((play.rate_hz * PERIOD_MS // 1000, play.channels), np.float32)
         self._play = play
-
-        def run() -> None:
-            raise_this_thread()
-            play.run_paced(block, PERIOD_MS * 1_000_000, capture)
-
-        self._thread = threading.Thread(target=run, name="rtm-play", daemon=True)
+        self._thread = threading.Thread(target=play.run_paced, args=(block, PERIOD_MS * 1_000_000, capture), name="rtm-play", daemon=True)
         self._thread.start()
 
     def stop(self, timeout_s: float) -> bool:
@@ -80,6 +75,7 @@ class WavSink(NullSink):
         self.device = target
         self._path = Path(target)
         self._file: wave.Wave_write | None = None
+        self._handle: BinaryIO | None = None
         self._ring: FrameRing | None = None
         self._done = threading.Event()
         self._writer: threading.Thread | None = None
@@ -89,11 +85,13 @@ class WavSink(NullSink):
         """Create the file."""
         rate = rate_hz or source_rate_hz
         try:
-            self._file = wave.open(str(self._path), "wb")  # noqa: SIM115  (closed by stop)
+            # Opened first: where `wave` opens it itself and cannot, it leaves an object behind that complains when it dies.
+            self._handle = self._path.open("wb")
         except OSError as exc:
             raise SinkError(
                 f"{self._path} cannot be written ({exc.strerror})", kind="file", device=str(self._path), hint="choose another path"
             ) from exc
+        self._file = wave.open(self._handle, "wb")  # noqa: SIM115  (closed by stop)
         self._file.setnchannels(channels)
         self._file.setsampwidth(2)
         self._file.setframerate(rate)
@@ -131,5 +129,7 @@ class WavSink(NullSink):
             stopped = stopped and not self._writer.is_alive()
         if stopped and self._file is not None:
             self._file.close()
+            if self._handle is not None:
+                self._handle.close()
             self._file = None
         return stopped

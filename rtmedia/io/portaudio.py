@@ -289,10 +289,6 @@ class PortAudioSink:
             "opened",
         )
         self._stream = stream
-        # The callback's thread at the system's real-time priority, where it may: PortAudio goes on without, if refused.
-        with contextlib.suppress(AttributeError):
-            if self._info.host_api == "ALSA":
-                self._library.PaAlsa_EnableRealtimeScheduling(stream, 1)
         self._check(self._library.Pa_StartStream(stream), "started")
 
     def _check(self, code: int, doing: str) -> None:

@@ -359,7 +359,7 @@ def buffer_tick(address, now_ms, out):
             for i in range(b.block * b.channels):
                 tail[i] = np.float32(0.0)
             if b.phase == EMPTY and b.ended:  # a stream without any sound
-                b.conceal_run += b.block
+                b.ended_run += b.block
                 op = ENDED
             else:
                 op = IDLE if b.phase == EMPTY else WAIT

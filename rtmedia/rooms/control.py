@@ -35,6 +35,7 @@ class Control:
         self.ledger = Ledger(line.rate_hz, line.device_rate_hz, line.chain_latency_frames)
         self.captions = Captions()
         self.ended = False
+        self.tell_the_end = True  # False where the owner ended it
         self.last_tick: np.void | None = None
         self._peaks = np.zeros(METER_BLOCKS)
         self._squares = np.zeros(METER_BLOCKS)
@@ -66,7 +67,8 @@ class Control:
         events.extend(shown)
         if ending:
             self.ended = True
-            events.append(StreamEnded(now_ns, "the server ended the stream"))
+            if self.tell_the_end:
+                events.append(StreamEnded(now_ns, "the server ended the stream"))
         return events, due_ns
 
     def _heard_at(self, epoch: int, timestamp_ms: int) -> int | None:

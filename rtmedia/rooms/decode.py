@@ -239,8 +239,8 @@ def _position(address, extended, media_time_ns):
     """
     d = carray(pointer_void(address), 1, DECODE_DTYPE)[0]
     step = extended - d.highest
-    if d.highest_frames == 0:  # the first packet
-        return d.highest_pos * 2
+    if d.highest_frames == 0:  # the first packet that can be heard
+        return (d.highest_pos if media_time_ns == NO_MEDIA_TIME else frames_of_ns(media_time_ns, d.rate_hz)) * 2
     if step > 0:
         predicted = d.highest_end + (step - 1) * d.highest_frames
     else:
@@ -363,6 +363,15 @@ def decode_step(address, now_ns):
         frames = call_codec(d.codec, d.payload, length, d.samples, d.max_frames, d.codec_state) if fits else np.int64(-1)
         if frames <= 0:
             d.undecodable += 1
+            if d.highest_frames == 0:  # the stream begins with what can be heard
+                d.epoch_received -= 1
+                d.highest = max(d.highest, extended)
+                d.base = d.highest + 1
+            elif extended > d.highest:  # it takes its time like any other
+                d.highest_pos = _position(address, extended, wire.media_time_ns) >> 1
+                d.highest_end = d.highest_pos + d.highest_frames
+                d.highest = extended
+                d.highest_time_ns = wire.media_time_ns
         else:
             place = _position(address, extended, wire.media_time_ns)
             if d.base > extended:

@@ -35,26 +35,27 @@ class Histogram:
     def __init__(self) -> None:
         self.counts: npt.NDArray[np.int64] = np.zeros(BINS, np.int64)
         self.sum_ms = 0.0
+        self._used = 0  # bins up to the largest that was ever counted in
 
     def add(self, values_ms: Sequence[float]) -> None:
         """Count some durations."""
         bins = np.clip(np.asarray(values_ms) / BIN_MS, 0, BINS - 1).astype(np.int64)
         np.add.at(self.counts, bins, 1)
+        self._used = max(self._used, int(bins.max(initial=-1)) + 1)
         for value_ms in values_ms:  # one after the other: the sum does not depend on how they came
             self.sum_ms += value_ms
 
     def summary(self) -> dict[str, float]:
         """Mean, p50, p95, p99 and the largest, in ms (upper edges of their bins, but the mean)."""
-        total = int(self.counts.sum())
+        running = np.cumsum(self.counts[: self._used])
+        total = int(running[-1]) if len(running) else 0
         if total == 0:
             return {}
-        running = np.cumsum(self.counts)
         quantiles = {
             name: (int(np.searchsorted(running, share * total)) + 1) * BIN_MS
             for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
         }
-        highest = (int(np.flatnonzero(self.counts)[-1]) + 1) * BIN_MS
-        return {"mean": self.sum_ms / total, **quantiles, "max": highest}
+        return {"mean": self.sum_ms / total, **quantiles, "max": self._used * BIN_MS}
 
 
 class Ledger:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from rtmedia.errors import AuthError, SourceError
 from rtmedia.events import Connected, Disconnected, Event, Problem
@@ -106,6 +106,20 @@ class ReceiveCounters:
         self.last_close_code: int | None = None
         self.rtt_ms: float | None = None
         self.connected = False
+
+    def snapshot(self) -> dict[str, Any]:
+        """All of it, by the names of `rtmedia.stats.Stats`. Thread: any."""
+        return {
+            "connected": self.connected,
+            "connections_total": self.connections,
+            "reconnects_total": self.reconnects,
+            "last_close_code": self.last_close_code,
+            "rtt_ms": self.rtt_ms,
+            "bytes_received_total": self.bytes_received,
+            "messages_total": dict(self.messages),
+            "rejected_total": dict(self.rejected),
+            "wire_overflow_total": self.wire_overflow,
+        }
 
 
 class ReceiveRoom:

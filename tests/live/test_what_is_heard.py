@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.live.alignment import Sound, compare
 from tests.live.heard import Source, find_packets, longest_gap_ms
-from tests.live.player import Played, play
+from tests.live.player import Played, on_a_calm_machine, play
 from tests.sound_server import RATE_HZ, Recording, SoundServer
 
 SECONDS = 7.0
@@ -47,14 +48,24 @@ def perform(
     return run
 
 
+def undisturbed(stats: dict[str, Any]) -> bool:
+    return stats["underrun_frames_total"] == 0
+
+
+def untouched(stats: dict[str, Any]) -> bool:
+    made_up = ("concealed_ms_total", "accelerated_ms_total", "decelerated_ms_total")
+    return undisturbed(stats) and not any(stats[name] for name in made_up)
+
+
 @pytest.fixture(scope="module")
 def perfect(perform: Callable[..., Session]) -> Session:
-    return perform(effects=[], jitter=PATIENT)
+    return on_a_calm_machine(lambda: perform(effects=[], jitter=PATIENT), lambda session: session.played, untouched)
 
 
 @pytest.fixture(scope="module", params=["without effects", "default effects"])
 def bad(request: pytest.FixtureRequest, perform: Callable[..., Session]) -> Session:
-    return perform(source=BAD, **({"effects": []} if request.param == "without effects" else {}))
+    effects = {"effects": []} if request.param == "without effects" else {}
+    return on_a_calm_machine(lambda: perform(source=BAD, **effects), lambda session: session.played, undisturbed)
 
 
 def lowpass(sound: Sound, limit_hz: float) -> Sound:

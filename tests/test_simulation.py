@@ -1,0 +1,160 @@
+"""The offline driver: equal runs, plausible reports, and the recorded networks."""
+
+from __future__ import annotations
+
+import json
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rtmedia import Config, simulate
+from rtmedia.errors import ConfigError
+from rtmedia.events import StreamEnded, Transcript
+from rtmedia.jitter.state import NORMAL
+from rtmedia.rooms.doorways import TICK_DTYPE
+
+TRACES = Path(__file__).parent / "data" / "traces"
+NETEQ = json.loads((TRACES / "neteq.json").read_text())
+PLAIN = Config(effects=())
+
+
+def write_trace(path, arrivals_ms, packet_ms=20):
+    rows = [f"{i},{i * packet_ms},{'' if at is None else at}" for i, at in enumerate(arrivals_ms)]
+    path.write_text("seq,send_ms,arrival_ms\n" + "\n".join(rows) + "\n")
+    return path
+
+
+def write_speech(path, seconds=3.0, rate=16_000):
+    tone = (8_000 * np.sin(np.arange(int(seconds * rate)) * 2 * np.pi * 300 / rate)).astype("<i2")
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(tone.tobytes())
+    return path
+
+
+def trace_of(seconds=3.0, lost=(), late=None):
+    return [None if i in lost else i * 20.0 + 40.0 + (late or {}).get(i, 0.0) for i in range(int(seconds * 50))]
+
+
+def test_two_runs_are_equal_to_the_bit(tmp_path):
+    config = Config(source="loopback:?loss=0.03&jitter_ms=25", device_rate_hz=48_000)
+    trace = None
+    a, b = (simulate(config, trace, write_speech(tmp_path / "a.wav"), seed=5) for _ in range(2))
+    assert np.array_equal(a.audio, b.audio)
+    assert a.report == b.report
+    assert a.ticks.tobytes() == b.ticks.tobytes()
+    assert a.events == b.events
+    assert a.stats == b.stats
+    other = simulate(config, None, tmp_path / "a.wav", seed=6)
+    assert not np.array_equal(a.audio, other.audio)
+
+
+def test_the_report_says_what_was_lost_and_what_it_cost(tmp_path):
+    trace = write_trace(tmp_path / "t.csv", trace_of(6.0, lost={50, 51, 120}))
+    result = simulate(PLAIN, trace, write_speech(tmp_path / "s.wav"))
+    report = result.report
+    assert set(report) >= {
+        *("mean_delay_ms", "p50_delay_ms", "p95_delay_ms", "concealed_pct", "concealment_events", "accelerated_pct"),
+        *("decelerated_pct", "late_pct", "lost_pct", "duplicate_pct", "frames", "seconds", "packets", "stalls", "resync_ms"),
+    }
+    assert report["packets"] == 300
+    assert report["lost_pct"] == pytest.approx(1.0)
+    assert report["concealed_pct"] == pytest.approx(1.0, abs=0.35)
+    assert report["concealment_events"] == 2
+    assert report["late_pct"] == 0.0
+    assert report["seconds"] == pytest.approx(6.0, abs=0.1)
+    assert 15.0 <= report["p50_delay_ms"] <= report["p95_delay_ms"] <= 60.0
+    assert result.stats.packets_lost_total == 3
+    assert result.stats.underruns_total == 0
+    assert result.ticks.dtype == TICK_DTYPE
+    assert isinstance(result.events[-1], StreamEnded)
+
+
+def test_a_perfect_network_plays_the_speech_itself(tmp_path):
+    result = simulate(PLAIN, write_trace(tmp_path / "t.csv", trace_of()), write_speech(tmp_path / "s.wav"))
+    wanted = (8_000 * np.sin(np.arange(48_000) * 2 * np.pi * 300 / 16_000)).astype(np.int16) / np.float32(32_768)
+    at = int(np.flatnonzero(result.audio[:, 0])[0])
+    start = at + 800 - 1  # the first sample of a sine is 0; the device's first fade is over
+    assert np.array_equal(result.audio[start : start + 40_000, 0], wanted[800 : 800 + 40_000])
+    assert result.report["concealed_pct"] == 0.0
+    assert result.report["accelerated_pct"] == result.report["decelerated_pct"] == 0.0
+
+
+def test_the_wav_holds_the_audio(tmp_path):
+    result = simulate(PLAIN, write_trace(tmp_path / "t.csv", trace_of(1.0)), write_speech(tmp_path / "s.wav"))
+    result.write_wav(tmp_path / "out.wav")
+    with wave.open(str(tmp_path / "out.wav")) as file:
+        assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (16_000, 1, 2)
+        read = np.frombuffer(file.readframes(10**9), "<i2") / 32_768
+    assert np.abs(read - result.audio[:, 0]).max() <= 0.5 / 32_768 + 1e-9
+
+
+def test_captions_come_with_the_sound_over_a_bad_network():
+    config = Config(source="loopback:?loss=0.01&jitter_ms=40&transcript_lead_ms=300", effects=())
+    result = simulate(config, seed=3)
+    texts = [event for event in result.events if isinstance(event, Transcript)]
+    assert len(texts) >= 10
+    assert [event.timestamp_ms for event in texts] == sorted(event.timestamp_ms for event in texts)
+    assert abs(result.report["caption_skew_ms"]) < 20.0
+    assert all(abs(event.skew_ms) < 25.0 for event in texts if not event.late)
+    assert not any(event.late for event in texts)
+
+
+def test_captions_after_their_words_are_marked_late():
+    result = simulate(Config(source="loopback:?transcript_lead_ms=-900", effects=()))
+    texts = [event for event in result.events if isinstance(event, Transcript)]
+    assert texts
+    assert all(event.late for event in texts)
+    assert all(600 < event.skew_ms < 1_000 for event in texts)
+
+
+@pytest.mark.parametrize("name", sorted(NETEQ))
+def test_on_every_recorded_network_it_is_no_worse_than_neteq(name):
+    """A guard against regressions, generous on purpose; the benchmark measures."""
+    result = simulate(PLAIN, f"{TRACES / 'traces.npz'}:{name}")
+    cost = result.report["mean_delay_ms"] + 100 * result.report["concealed_pct"]
+    bar = NETEQ[name]["above_min_ms"] + 100 * NETEQ[name]["concealed_pct"]
+    assert cost <= 1.10 * bar
+    assert abs(result.report["caption_skew_ms"]) < 20.0
+    assert result.stats.underruns_total == 0
+    assert np.isfinite(result.audio).all()
+
+
+def test_a_minute_of_outage_is_dropped_counted_and_survived(tmp_path):
+    late = {i: 60_000.0 - (i - 100) * 20.0 for i in range(100, 3_100)}
+    trace = write_trace(tmp_path / "t.csv", trace_of(75.0, late=late))
+    result = simulate(PLAIN, trace, write_speech(tmp_path / "s.wav"))
+    assert result.report["stalls"] == 1
+    assert result.report["longest_stall_ms"] > 55_000
+    assert result.ticks["delay_ms"][result.ticks["op"] == NORMAL][-1] < 80.0
+    assert isinstance(result.events[-1], StreamEnded)
+
+
+def test_a_stream_that_ends_in_an_outage_still_ends(tmp_path):
+    late = {i: 60_000.0 - (i - 100) * 20.0 for i in range(100, 3_100)}
+    trace = write_trace(tmp_path / "t.csv", trace_of(62.0, late=late))
+    assert isinstance(simulate(PLAIN, trace, write_speech(tmp_path / "s.wav")).events[-1], StreamEnded)
+
+
+def test_a_network_that_delivers_nothing_is_said_so(tmp_path):
+    with pytest.raises(ConfigError, match="nothing was played"):
+        simulate(PLAIN, write_trace(tmp_path / "t.csv", [None] * 100), write_speech(tmp_path / "s.wav"))
+
+
+@pytest.mark.parametrize("rate", [8_000, 24_000, 48_000])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_every_rate_and_both_layouts_run(rate, channels, tmp_path):
+    config = Config(source="loopback:?loss=0.02&jitter_ms=20", rate_hz=rate, channels=channels, effects=())
+    result = simulate(config, None, write_speech(tmp_path / "s.wav"))
+    assert result.audio.shape[1] == channels
+    assert 0.05 < np.abs(result.audio).max() < 0.3
+
+
+def test_without_arguments_it_plays_the_embedded_conversation():
+    result = simulate()
+    assert result.report["concealed_pct"] == 0.0
+    assert result.report["captions"] >= 10
