@@ -372,6 +372,8 @@ def decode_step(address, now_ns):
                 d.highest_end = d.highest_pos + d.highest_frames
                 d.highest = extended
                 d.highest_time_ns = wire.media_time_ns
+            else:
+                d.base = min(d.base, extended)
         else:
             place = _position(address, extended, wire.media_time_ns)
             if d.base > extended:
@@ -385,6 +387,10 @@ def decode_step(address, now_ns):
                 d.highest_time_ns = wire.media_time_ns
             else:
                 d.reordered += 1
+                if d.highest_frames == 0:  # what overtook it could not be decoded: this one says where that lay
+                    d.highest_frames = frames
+                    d.highest_pos = (place >> 1) + (d.highest - extended) * frames
+                    d.highest_end = d.highest_pos + frames
             ring_write(d.packet_frames, d.samples, frames)
             packet.seq = extended
             packet.media_pos = place >> 1
