@@ -102,11 +102,12 @@ class SoundServer:
         """Start the server and wait until it answers. Also after `stop`: a server that comes back."""
         log = self._directory / "log"
         environment = {name: value for name, value in self.env.items() if name != "PULSE_SERVER"}
+        # Before others where the system allows it (it goes on without): what is measured is who plays, not the instrument.
         with log.open("wb") as output:
             self._process = subprocess.Popen(
                 [
                     *("pulseaudio", "-n", "--daemonize=no", "--use-pid-file=no", "--exit-idle-time=-1"),
-                    *("--high-priority=no", "--realtime=no", "--disallow-exit=yes"),
+                    *("--high-priority=yes", "--realtime=yes", "--disallow-exit=yes"),
                     f"--load=module-native-protocol-unix auth-anonymous=1 socket={self._directory}/native",
                     # norewinds: else the monitor loses up to one latency of whatever begins after silence.
                     f"--load=module-null-sink sink_name={self.sink_name} rate={RATE_HZ} channels=1 format=float32le norewinds=1",

@@ -33,7 +33,7 @@ def test_a_hostile_host_is_not_heard(
         return played, recording
 
     # PyAudio's own callback loses most of its calls in every such run: benchmarks/hostile_host.py
-    played, recording = on_a_calm_machine(run, lambda result: result[0], lambda stats: stats["underrun_frames_total"] == 0)
+    played, recording = on_a_calm_machine(run, lambda result: result[0])
     heard, source = recording.samples().astype(np.float64), Source.first(12.0)
 
     assert played.facts["longest_python_ms"] > 100.0, "the host was not hostile: this run proves nothing"
