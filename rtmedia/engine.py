@@ -283,7 +283,7 @@ class Engine:
     def _start_threads(self) -> None:
         from rtmedia.rooms.loops import Table, decode_loop, render_loop
 
-        assert self._line is not None and self._sink is not None
+        assert self._line is not None and self._sink is not None and self._receive is not None
         for name, loop, room in (
             ("decode", decode_loop, self._line.decode),
             ("render", render_loop, self._line.render),
@@ -294,7 +294,7 @@ class Engine:
             self._spawn(name, loop, table.rooms, table.control)
         self._sink.start(self._line.play)
         self._spawn("control", self._run_control)
-        self._spawn("receive", self._run_receive)
+        self._spawn("receive", self._receive.run)
         log.info(
             "playing %s at %d Hz on %s at %d Hz through %s",
             self._source_shown,
@@ -319,10 +319,6 @@ class Engine:
         thread.start()
 
     # --- threads ---------------------------------------------------------------------------------------------
-
-    def _run_receive(self) -> None:
-        assert self._receive is not None
-        self._receive.run()
 
     def _run_control(self) -> None:
         """Until the engine stops: captions when they are due, metrics, and a look at the others."""

@@ -310,6 +310,14 @@ def _can_begin(address):
     return buffer_available(address, b.m) >= b.block or next_entry(address, b.m) >= 0
 
 
+@kernel("f8(i8, f8)")
+def _playout_delay(address, now_ms):
+    """d: how far behind the fast path we play; 0 while no path is known."""
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    delay = carray(pointer_void(b.delay), 1, DELAY_DTYPE)[0]
+    return now_ms - b.m / b.frames_per_ms - delay.base_ms - b.held_ms if delay.has_base else 0.0
+
+
 @kernel("i8(i8, f8, i8)")
 def buffer_tick(address, now_ms, out):
     """Make the next block.
@@ -331,7 +339,6 @@ def buffer_tick(address, now_ms, out):
     Thread: render.   Real-time: yes.
     """
     b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
-    delay = carray(pointer_void(b.delay), 1, DELAY_DTYPE)[0]
     width = b.channels * 4
     history = view_f4(b.history, (b.history_frames + b.block) * b.channels)
     shift = b.block * b.channels
@@ -341,7 +348,7 @@ def buffer_tick(address, now_ms, out):
     b.last_tick_ms = now_ms
     b.tick_concealed = 0
     b.control_ms = delay_control(b.delay, now_ms)
-    b.d_ms = now_ms - b.m / b.frames_per_ms - delay.base_ms - b.held_ms if delay.has_base else 0.0
+    b.d_ms = _playout_delay(address, now_ms)
     b.buffered_ms = max(0.0, (b.newest_end - b.m) / b.frames_per_ms) if b.phase != EMPTY else 0.0
 
     if b.phase == PREFILL and (b.ended or (b.d_ms >= b.control_ms - 5.0 and _can_begin(address))):
@@ -368,7 +375,7 @@ def buffer_tick(address, now_ms, out):
         if available >= b.block and not b.ended:
             error_ms = b.d_ms - b.control_ms
             _mind_the_backlog(address, error_ms)
-            error_ms = now_ms - b.m / b.frames_per_ms - delay.base_ms - b.held_ms - b.control_ms
+            error_ms = _playout_delay(address, now_ms) - b.control_ms
             packet_ms = b.packet_frames / b.frames_per_ms
             draining = now_ms - b.last_arrival_ms > 2.25 * packet_ms and available < int((b.control_ms + 60.0) * b.frames_per_ms)
             _plan_splice(address, error_ms, 1 if draining else 0, buffer_available(address, b.m))

@@ -67,7 +67,6 @@ DELAY_DTYPE = np.dtype(
         ("maxima", "f8", (BLOCKS,)),
         ("order", "i8", (BLOCKS,)),
         # spike memory
-        ("spike_at_ms", "f8"),
         ("spike_hold_until_ms", "f8"),
         # monotonic deque of (media time, D): its front is the base
         ("first", "i8"),
@@ -235,7 +234,6 @@ def delay_update(address, arrival_ms, media_ms):
     faded = delay_spike(address, arrival_ms)
     if clamped >= faded:
         s.spike_ms = clamped
-        s.spike_at_ms = arrival_ms
         s.spike_hold_until_ms = arrival_ms + SPIKE_HOLD_MS
     return relative
 

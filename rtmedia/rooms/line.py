@@ -18,13 +18,10 @@ from rtmedia.jitter.state import Buffer
 from rtmedia.ports import Codec, Effect, Format
 from rtmedia.rooms.decode import Decode, decode_step
 from rtmedia.rooms.play import Play
-from rtmedia.rooms.render import HOLD_ON_PAUSE, MAX_EFFECTS, PAUSED, Render, render_step
+from rtmedia.rooms.render import HOLD_ON_PAUSE, MAX_EFFECTS, PAUSED, SPARE_FRAMES, Render, render_step
 from rtmedia.rt.memory import store_word
 from rtmedia.rt.ring import FrameRing
 from rtmedia.units import frames_of_ms
-
-#: Longest block that an effect at the device's rate is ever given, in frames above the nominal.
-_SPARE_FRAMES = 64
 
 
 class Line:
@@ -92,7 +89,7 @@ class Line:
             store_ms=store_ms,
         )
         block = self.buffer.block_frames
-        out_block = device_rate_hz // 100 + _SPARE_FRAMES
+        out_block = device_rate_hz // 100 + SPARE_FRAMES
         self.decode = Decode(codec.make(source, rate_hz // 4), rate_hz, channels)
         self.descriptions = tuple(effects)
         self.effects = [_steady(effect).make(source, block) for effect in effects]

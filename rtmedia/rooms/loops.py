@@ -15,8 +15,8 @@ from rtmedia.rt.clock import now_ns, sleep_ns
 from rtmedia.rt.kernel import kernel, load_acquire, store_release
 from rtmedia.rt.memory import aligned_zeros, load_word, store_word
 
-# Words of a loop's control page; each on its own cache line, each with one writer.
-STOP, ALIVE_NS, STEPS = 0, 16, 17
+# Words of a loop's control page, on cache lines of their own: the first is the engine's, the second the loop's.
+STOP, ALIVE_NS = 0, 16
 IDLE_NS = 500_000  # a poll costs about 2 us; 0.5 ms is 2 % of a packet
 
 
@@ -61,7 +61,6 @@ def decode_loop(rooms, control):
                     if decode_step(room, now) == 0:
                         break
                     worked = 1
-        control[STEPS] += worked
         if worked == 0:
             sleep_ns(IDLE_NS)
 
@@ -77,6 +76,5 @@ def render_loop(rooms, control):
             room = load_acquire(rooms, i)
             if room != 0:
                 worked |= render_step(room, now)
-        control[STEPS] += worked
         if worked == 0:
             sleep_ns(IDLE_NS)

@@ -24,8 +24,8 @@ FADE_MS = 2.5  # to silence at an underrun, and back: long enough not to click, 
 SINK_POS, TIME_NS, DAC_NS, LARGEST, UNDERRUNS, UNDERRUN_FRAMES, XRUNS, CALLS, MARKS_LOST = range(9)
 CELL_WORDS = 9
 
-# Words of the device's control page: the first is written by the engine, the second by the device's thread.
-STOP, ALIVE_NS, QUIET_END = 0, 16, 1
+# Words of the device's control page: the engine writes the first two, the device's thread the third.
+STOP, QUIET_END, ALIVE_NS = 0, 1, 16
 
 #: PaStreamCallbackFlags: output underflow and overflow.
 DEVICE_XRUN_FLAGS = 0x4 | 0x8

@@ -29,6 +29,8 @@ from rtmedia.rt.cell import cell_read
 from rtmedia.rt.kernel import call_effect, kernel, load_acquire, pointer_void
 from rtmedia.rt.memory import aligned_zeros, view_block, view_f4, view_i8
 from rtmedia.rt.ring import (
+    CAPACITY,
+    WORDS,
     FrameRing,
     RecordRing,
     ring_claim,
@@ -41,6 +43,8 @@ from rtmedia.rt.ring import (
 )
 
 MAX_EFFECTS = 16
+#: A resampled block may be longer than the nominal one by less than this.
+SPARE_FRAMES = 64
 
 # Words of the wishes page, written by the engine.
 PAUSED, HOLD_ON_PAUSE = 0, 1
@@ -155,7 +159,7 @@ class Render:
         self.wishes = aligned_zeros(16, np.int64)
         out_block = device_rate_hz // 100
         self.work = aligned_zeros((buffer.block_frames, channels), np.float32)
-        self.out = aligned_zeros((out_block + 64, channels), np.float32)
+        self.out = aligned_zeros((out_block + SPARE_FRAMES, channels), np.float32)
         self.samples = aligned_zeros((max_packet_frames, channels), np.float32)
         self.cell_words = aligned_zeros(CELL_WORDS, np.int64)
         self.level = aligned_zeros(4, np.float32)
@@ -372,7 +376,7 @@ def render_step(address, time_ns):
     _follow_device(address, time_ns)
     worked = 1 if _take_packets(address) > 0 else 0
     words = view_i8(r.cell_words, CELL_WORDS)
-    capacity = view_i8(r.audio, 48)[32]
+    capacity = view_i8(r.audio, WORDS)[CAPACITY]
     if words[LARGEST] + r.out_block > r.lead:  # the device asks for more at once than we keep ready
         r.lead = min(words[LARGEST] + r.out_block, capacity - r.out_block)
     if words[UNDERRUNS] > r.underruns:  # this machine or device needs more in hand: a device that stalls asks for several at once
