@@ -29,6 +29,7 @@ from __future__ import annotations
 import numpy as np
 from numba import carray
 
+from rtmedia.dsp.stretch import find_splice, noise_floor_update, quiet_limit
 from rtmedia.jitter.conceal import background_update, conceal_begin, conceal_next
 from rtmedia.jitter.delay import DELAY_DTYPE, delay_control
 from rtmedia.jitter.state import (
@@ -52,7 +53,6 @@ from rtmedia.jitter.state import (
     WAIT,
     WINDOW_MS,
 )
-from rtmedia.jitter.stretch import find_splice, noise_floor_update, quiet_limit
 from rtmedia.jitter.timeline import buffer_available, mean_square_at, merge_at_m, next_entry, splice_now, store_read
 from rtmedia.rt.kernel import copy_octets, kernel, pointer_void
 from rtmedia.rt.memory import view_block, view_f4, view_f8

@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import carray
 
+from rtmedia.dsp.lpc import autocorrelate, dot, levinson
 from rtmedia.jitter.background import background_update, clean, mean_square
 from rtmedia.jitter.conceal_state import (
     AT_A,
@@ -46,7 +47,6 @@ from rtmedia.jitter.conceal_state import (
     TAPS,
     conceal_state,
 )
-from rtmedia.jitter.lpc import autocorrelate, dot, levinson
 from rtmedia.rt.kernel import kernel, pointer_void
 from rtmedia.rt.memory import view_block, view_f8
 

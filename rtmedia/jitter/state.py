@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
+from rtmedia.dsp.stretch import splice_scratch_size
 from rtmedia.jitter.conceal import conceal_state
 from rtmedia.jitter.delay import make_delay
-from rtmedia.jitter.stretch import splice_scratch_size
 from rtmedia.rt.memory import aligned_zeros
 
 NORMAL, ACCELERATE, DECELERATE, DRAIN, HOLD, ADVANCE, PAUSE, WAIT, IDLE, ENDED = range(10)

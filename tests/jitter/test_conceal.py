@@ -8,9 +8,9 @@ import math
 import numpy as np
 import pytest
 
+from rtmedia.dsp.lpc import autocorrelate, levinson
 from rtmedia.errors import ConfigError
 from rtmedia.jitter.conceal import background_update, conceal_begin, conceal_merge, conceal_next, conceal_state
-from rtmedia.jitter.lpc import autocorrelate, levinson
 
 RATES_HZ = (8_000, 16_000, 24_000, 32_000, 44_100, 48_000)
 

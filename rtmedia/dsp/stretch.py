@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 
-from rtmedia.jitter.lpc import dot
+from rtmedia.dsp.lpc import dot
 from rtmedia.rt.kernel import kernel
 
 #: Mean square under which anything is silence: -60 dBFS.

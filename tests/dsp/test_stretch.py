@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from rtmedia.jitter.stretch import (
+from rtmedia.dsp.stretch import (
     FLOOR_LEAST,
     FLOOR_START,
     SILENCE_MEAN_SQUARE,
