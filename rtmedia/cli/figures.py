@@ -61,8 +61,8 @@ def duration(milliseconds: float) -> str:
 
 
 def number(value: float) -> str:
-    """Thousands apart, by a thin gap: ``10 000``."""
-    return f"{value:,.0f}".replace(",", "\u202f")
+    """Whole; no gaps between thousands, so that a pipe can cut columns at them."""
+    return f"{value:.0f}"
 
 
 def percent(value: float) -> str:

@@ -6,7 +6,7 @@ it was not there when its turn came. Matplotlib is used without pyplot: no windo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +15,9 @@ import numpy.typing as npt
 
 from rtmedia.cli.figures import above_pct, duration, number
 from rtmedia.cli.files import replacing
-from rtmedia.errors import ConfigError
 
 if TYPE_CHECKING:
     from rtmedia.cli.arrivals import Arrivals
-
-SUFFIXES = (".png", ".svg", ".pdf")
 
 # Okabe and Ito (2008): told apart by the colour-blind too.
 INK, SOFT, RULE = "#1d2733", "#66717e", "#e3e7ec"
@@ -28,7 +25,7 @@ BLUE, SKY, GREEN, ORANGE, RED, PURPLE = "#0072b2", "#56b4e9", "#009e73", "#e69f0
 
 #: The rows under the picture, from above: title, then (operations, colour, name) of what may stand in it.
 LANES: tuple[tuple[str, tuple[tuple[tuple[str, ...], str, str], ...]], ...] = (
-    ("concealing", ((("hold",), RED, "hold: waits"), (("advance",), ORANGE, "advance: lost"))),
+    ("concealing", ((("hold",), RED, "hold, waiting"), (("advance",), ORANGE, "advance, lost"))),
     ("slower", ((("decelerate",), SKY, "decelerate"), (("drain",), PURPLE, "drain"))),
     ("faster", ((("accelerate",), GREEN, "accelerate"),)),
     ("pause", ((("pause",), SOFT, "pause"),)),
@@ -55,14 +52,6 @@ STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "pdf.fonttype": 42,
 }
-
-
-def need_matplotlib() -> None:
-    """Say how to get the drawing library where it is missing."""
-    from importlib.util import find_spec
-
-    if find_spec("matplotlib") is None:
-        raise ConfigError("--plot draws with matplotlib, which is not installed; run: pip install 'rtmedia[plot]'")
 
 
 def save(figure: Any, path: Path) -> None:
@@ -115,16 +104,23 @@ def plot_run(path: Path, report: Mapping[str, Any], ticks: Mapping[str, npt.NDAr
 
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(12.5, 6.6), layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.14, h_pad=0.06, hspace=0.02)
-        figure.suptitle(str(report["run"]), x=0.012, ha="left", fontsize=15, fontweight="bold", color=INK)
+        figure.get_layout_engine().set(w_pad=0.14, h_pad=0.08, hspace=0.0)
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(5.2, 1))
-        upper.set_title(headline(report), loc="left", fontsize=9.5, color=SOFT, pad=26)
+        upper.set_title(str(report["run"]), loc="left", fontsize=15, fontweight="bold", color=INK, pad=46)
+        upper.text(0.0, 1.0, headline(report), transform=_above(upper, 30), fontsize=9.5, color=SOFT)
         _draw_delays(upper, report, ticks, arrivals)
         _draw_operations(lower, ticks)
         seconds = max(float(ticks["time_ms"][-1]), float(np.nanmax(arrivals.arrival_ms))) / 1000.0
         lower.set_xlim(0.0, seconds)
-        lower.set_xlabel("time since the stream began (s)")
+        lower.set_xlabel("seconds since the stream began", loc="right")
         save(figure, path)
+
+
+def _above(axes: Any, points: float) -> Any:
+    """Where (0, 1) is so many points above the upper left corner."""
+    from matplotlib.transforms import ScaledTranslation
+
+    return axes.transAxes + ScaledTranslation(0.0, points / 72.0, axes.figure.dpi_scale_trans)
 
 
 def _draw_delays(axes: Any, report: Mapping[str, Any], ticks: Mapping[str, npt.NDArray[Any]], arrivals: Arrivals) -> None:
@@ -136,7 +132,7 @@ def _draw_delays(axes: Any, report: Mapping[str, Any], ticks: Mapping[str, npt.N
     top_ms = _top(playout_ms, ticks["control_ms"] + base_ms, arrivals.transit_ms)
     for operation, colour in (("hold", RED), ("advance", ORANGE)):
         for begin_s, length_s in spans(time_ms, ticks["op"] == operation, tick_ms):
-            axes.axvspan(begin_s, begin_s + length_s, color=colour, alpha=0.16, linewidth=0.6, zorder=0.5)
+            axes.axvspan(begin_s, begin_s + length_s, color=colour, alpha=0.14, linewidth=0.6, zorder=0.5)
     came = np.isfinite(arrivals.arrival_ms)
     shown = came & (arrivals.transit_ms <= top_ms)
     size = float(np.clip(24_000.0 / max(1, int(came.sum())), 1.5, 9.0))
@@ -156,7 +152,13 @@ def _draw_delays(axes: Any, report: Mapping[str, Any], ticks: Mapping[str, npt.N
         label = f"{number(int(beyond.sum()))} came later, up to {duration(float(np.nanmax(arrivals.transit_ms)))}"
         # Clear of the frame, or half of each mark is cut off.
         axes.scatter(
-            arrivals.arrival_ms[beyond] / 1000.0, np.full(int(beyond.sum()), top_ms * 0.985), s=16, marker="^", color=RED, linewidths=0, label=label
+            arrivals.arrival_ms[beyond] / 1000.0,
+            np.full(int(beyond.sum()), top_ms * 0.985),
+            s=16,
+            marker="^",
+            color=RED,
+            linewidths=0,
+            label=label,
         )
     if (~came).any():
         axes.scatter(
@@ -171,22 +173,24 @@ def _draw_delays(axes: Any, report: Mapping[str, Any], ticks: Mapping[str, npt.N
     axes.plot(seconds, ticks["target_ms"] + base_ms, color=GREEN, linewidth=1.0, linestyle=(0, (4, 2)), label="target", zorder=3)
     axes.plot(seconds, ticks["control_ms"] + base_ms, color=PURPLE, linewidth=1.0, label="control", zorder=3.5)
     axes.plot(seconds, playout_ms, color=BLUE, linewidth=1.9, label="playout", zorder=4)
-    axes.axhline(report["mean_delay_ms"], color=BLUE, linewidth=0.8, linestyle=(0, (1, 3)), zorder=1)
+    axes.axhline(report["mean_delay_ms"], color=BLUE, linewidth=0.8, linestyle=(0, (1, 3)), label="its mean", zorder=1)
     axes.set_ylim(-0.05 * top_ms, top_ms)
     axes.set_ylabel("delay above the fastest packet (ms)")
-    axes.legend(loc="lower left", bbox_to_anchor=(-0.008, 1.0), ncols=7, borderaxespad=0.1, handlelength=1.5, columnspacing=1.5, markerscale=1.8)
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(-0.008, 1.005), ncols=7, borderaxespad=0.1, handlelength=1.5, columnspacing=1.5, markerscale=1.8
+    )
 
 
 def _top(playout_ms: npt.NDArray[Any], control_ms: npt.NDArray[Any], transit_ms: npt.NDArray[Any]) -> float:
     """How far up to draw: all that matters, but no outage of a minute that would press the rest to the floor."""
     played = playout_ms[np.isfinite(playout_ms)]
-    usual = float(np.percentile(played, 99.0)) if len(played) else 0.0
+    usual = float(np.percentile(played, 95.0)) if len(played) else 0.0
     wanted = max(
         float(np.nanmax(control_ms)) if np.isfinite(control_ms).any() else 0.0,
         float(played.max()) if len(played) else 0.0,
         float(np.nanpercentile(transit_ms, 99.5)),
     )
-    return max(40.0, 1.06 * min(wanted, max(2.5 * usual, 300.0)))
+    return max(40.0, 1.06 * min(wanted, max(4.0 * usual, 1_000.0)))
 
 
 def _draw_operations(axes: Any, ticks: Mapping[str, npt.NDArray[Any]]) -> None:
@@ -204,16 +208,18 @@ def _draw_operations(axes: Any, ticks: Mapping[str, npt.NDArray[Any]]) -> None:
             # An edge as wide as a hair: 10 ms of two minutes would be thinner than any pixel.
             axes.broken_barh(found, (row - 0.36, 0.72), facecolors=colour, edgecolors=colour, linewidth=0.7)
             if found:
-                patches.append(Patch(color=colour, label=f"{label} ({_share(ticks['op'], operations)})"))
+                patches.append(Patch(color=colour, label=f"{label} ({duration(sum(length_s for _, length_s in found) * 1000.0)})"))
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
     axes.set_ylim(-0.6, len(names) - 0.4)
     if patches:
         axes.legend(
-            handles=patches, loc="upper left", bbox_to_anchor=(-0.008, -0.42), ncols=6, borderaxespad=0.0, handlelength=0.9, columnspacing=1.5
+            handles=patches,
+            loc="upper left",
+            bbox_to_anchor=(-0.008, -0.34),
+            ncols=6,
+            borderaxespad=0.0,
+            handlelength=0.9,
+            columnspacing=1.5,
         )
-
-
-def _share(operations: npt.NDArray[Any], wanted: Sequence[str]) -> str:
-    return f"{100.0 * float(np.isin(operations, wanted).mean()):.2f} %"

@@ -14,8 +14,6 @@ from rtmedia.jitter.state import ENDED, IDLE, OP_NAMES, WAIT
 from rtmedia.simulation import EPOCH_NS, SimulationReport
 from rtmedia.units import NS_PER_MS
 
-SUFFIXES = (".csv", ".npz")
-
 
 def columns(result: SimulationReport, rate_hz: int) -> dict[str, npt.NDArray[Any]]:
     """One array for each column, one row a tick.
