@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rtmedia.cli.figures import groups, means, number
-from rtmedia.cli.plots import BLUE, GREEN, INK, ORANGE, PURPLE, RED, RULE, SKY, SOFT, STYLE, save
+from rtmedia.cli.plots import BLUE, GREEN, INK, ORANGE, PURPLE, RED, SKY, SOFT, STYLE, save
 
 #: Marks of what would have been possible.
 BOUNDS = (
@@ -19,6 +19,15 @@ BOUNDS = (
 )
 _LINES = (BLUE, RED, GREEN, ORANGE, PURPLE, SKY)
 _MOST_NAMED = 6  # curves that can be told apart
+
+
+class Label(NamedTuple):
+    """Something to write at a point of the curves."""
+
+    text: str
+    point: tuple[float, float]
+    colour: str
+    size: float
 
 
 def plot_overview(path: Path, reports: Sequence[Mapping[str, Any]]) -> None:
@@ -41,8 +50,10 @@ def plot_overview(path: Path, reports: Sequence[Mapping[str, Any]]) -> None:
             if index:
                 column.set_yticklabels([])
         handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower left", ncols=4, fontsize=9, handlelength=1.4, columnspacing=1.6)
-        _draw_curves(axes[-1], reports, names)
+        figure.legend(handles, labels, loc="outside lower left", ncols=5, fontsize=9, handlelength=1.4, columnspacing=1.6)
+        wanted = _draw_curves(axes[-1], reports, names)
+        figure.draw_without_rendering()  # now everything has its place
+        _write(axes[-1], wanted)
         save(figure, path)
 
 
@@ -71,24 +82,27 @@ def _draw_bars(axes: Any, reports: Sequence[Mapping[str, Any]], names: Sequence[
             size, edge = (90, 1.8) if marker == "|" else (22, 0.7)
             edges = {} if marker == "|" else {"edgecolors": "white"}
             axes.scatter(*zip(*at, strict=True), s=size, marker=marker, color=colour, linewidths=edge, label=label, zorder=4, **edges)
-    limit = 1.16 * max(cost, default=1.0)
+    # Behind the longest of a row stands its number, clear of every mark.
+    ends = np.array(
+        [max([float(report[key]) for key in ("cost_j", *(name for name, *_ in BOUNDS)) if report.get(key)]) for _, report in known]
+    )
+    limit = 1.16 * max(ends, default=1.0)
     usual = float(np.median(cost)) if len(cost) else 1.0
     if limit > 12.0 * usual:  # one outage of minutes would leave nothing of the rest
         limit = 6.0 * usual
     axes.set_xlim(0.0, limit)
-    for row, value in zip(y, cost, strict=True):
-        inside = value > 0.86 * limit
+    for row, value, end in zip(y, cost, ends, strict=True):
+        beyond = end > 0.9 * limit
         axes.annotate(
             number(value),
-            (min(value, limit), row),
-            xytext=(-4 if inside else 4, 0),
+            (0.99 * limit if beyond else end, row),
+            xytext=(0 if beyond else 6, -0.5),
             textcoords="offset points",
-            ha="right" if inside else "left",
+            ha="right" if beyond else "left",
             va="center",
             fontsize=8.5,
-            color="white" if inside else INK,
+            color=INK,
             zorder=5,
-            bbox=None if inside else {"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.7},
         )
     axes.set_yticks(list(places.values()), list(places))
     axes.set_ylim(len(places) - 0.4, -0.6)
@@ -97,45 +111,73 @@ def _draw_bars(axes: Any, reports: Sequence[Mapping[str, Any]], names: Sequence[
     axes.set_xlabel("J (ms)", loc="right")
 
 
-def _draw_curves(axes: Any, reports: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
+def _draw_curves(axes: Any, reports: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[Label]:
+    """The curves; what is to be written at them is written when everything has its place, see `_write`."""
     by_name: dict[str, list[Mapping[str, Any]]] = {name: [] for name in names}
     for report in sorted(reports, key=lambda report: float(report["price_ms"])):
         by_name[str(report["run"])].append(report)
-    few = len(names) <= _MOST_NAMED
-    axes.set_title("delay and concealment", loc="left", fontsize=12, fontweight="bold", color=INK)
-    for index, (name, found) in enumerate(by_name.items()):
-        x = [float(report["mean_delay_ms"]) for report in found]
-        y = [float(report["concealed_pct"]) for report in found]
-        colour = _LINES[index] if few else SOFT
-        axes.plot(
-            x,
-            y,
-            color=colour,
-            linewidth=1.8 if few else 0.9,
-            alpha=1.0 if few else 0.45,
-            marker="o",
-            markersize=4 if few else 2.5,
-            label=name,
-        )
-        if not few and len(found) == 1:
-            axes.annotate(name, (x[0], y[0]), xytext=(4, 2), textcoords="offset points", fontsize=7, color=SOFT)
-        if few:
-            for report in found if len(found) > 1 else ():
-                at = (float(report["mean_delay_ms"]), float(report["concealed_pct"]))
-                axes.annotate(number(report["price_ms"]), at, xytext=(5, 4), textcoords="offset points", fontsize=8, color=colour)
     by_price = groups(sorted(reports, key=lambda report: float(report["price_ms"])))
+    few = len(names) <= _MOST_NAMED
+    labels: list[Label] = []
     if not few and len(by_price) > 1:
         average = [(price_ms, means(found)["arithmetic"]) for price_ms, found in by_price]
-        x = [found["mean_delay_ms"] for _, found in average]
-        y = [found["concealed_pct"] for _, found in average]
-        axes.plot(x, y, color=BLUE, linewidth=2.4, marker="o", markersize=5, label="mean of all", zorder=5)
-        for (price_ms, _), at in zip(average, zip(x, y, strict=True), strict=True):
-            axes.annotate(number(price_ms), at, xytext=(6, 5), textcoords="offset points", fontsize=8.5, color=BLUE, zorder=5)
+        points = [(found["mean_delay_ms"], found["concealed_pct"]) for _, found in average]
+        axes.plot(*zip(*points, strict=True), color=BLUE, linewidth=2.4, marker="o", markersize=5, label="mean of all", zorder=5)
+        labels += [Label(number(price_ms), point, BLUE, 8.5) for (price_ms, _), point in zip(average, points, strict=True)]
+    for index, (name, found) in enumerate(by_name.items()):
+        points = [(float(report["mean_delay_ms"]), float(report["concealed_pct"])) for report in found]
+        colour = _LINES[index] if few else SOFT
+        width, alpha, size = (1.8, 1.0, 4.0) if few else (0.9, 0.5, 2.5)
+        axes.plot(*zip(*points, strict=True), color=colour, linewidth=width, alpha=alpha, marker="o", markersize=size, label=name)
+        if few and len(points) > 1:
+            labels += [Label(number(report["price_ms"]), point, colour, 8.0) for report, point in zip(found, points, strict=True)]
+        elif not few:
+            labels.append(Label(name, points[-1], SOFT, 7.0))
+    axes.set_title("delay and concealment", loc="left", fontsize=12, fontweight="bold", color=INK)
     if few and len(names) > 1:
-        axes.legend(loc="upper right", fontsize=8.5)
-    axes.set_xlim(left=0.0)
-    axes.set_ylim(bottom=0.0)
-    axes.margins(x=0.18, y=0.14)
+        axes.legend(loc="best", fontsize=8.5)
+    elif not few and len(by_price) > 1:
+        axes.legend(handles=axes.lines[:1], loc="upper right", fontsize=8.5)
+    axes.set_xlim(0.0, 1.18 * max(float(report["mean_delay_ms"]) for report in reports))
+    most_pct = max(0.1, *(float(report["concealed_pct"]) for report in reports))
+    if most_pct > 3.0:  # a lossy trace would press the others to the floor: even steps up to 1 %, tenfold ones beyond
+        axes.set_yscale("symlog", linthresh=1.0, linscale=1.6)
+        ticks = [tick for tick in (0.0, 0.25, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0) if tick < 2.0 * most_pct]
+        axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks], minor=False)
+        axes.minorticks_off()
+        axes.set_ylim(-0.02, 1.3 * most_pct)
+    else:
+        axes.set_ylim(-0.02 * most_pct, 1.18 * most_pct)
     axes.set_xlabel("mean delay (ms)", loc="right")
     axes.set_ylabel("concealed (%)", loc="top")
-    axes.spines["left"].set_color(RULE)
+    return labels
+
+
+def _write(axes: Any, labels: Sequence[Label]) -> None:
+    """Write each label beside its point where nothing is written yet; one that finds no place is left out."""
+    taken: list[Any] = [axes.get_legend().get_window_extent()] if axes.get_legend() is not None else []
+    frame = axes.get_window_extent()
+    for label in labels:
+        for offset, ha, va in (
+            ((6, 4), "left", "bottom"),
+            ((6, -4), "left", "top"),
+            ((-6, 4), "right", "bottom"),
+            ((-6, -4), "right", "top"),
+        ):
+            text = axes.annotate(
+                label.text,
+                label.point,
+                xytext=offset,
+                textcoords="offset points",
+                ha=ha,
+                va=va,
+                fontsize=label.size,
+                color=label.colour,
+                zorder=6,
+            )
+            box = text.get_window_extent()
+            if frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and not any(box.overlaps(other) for other in taken):
+                text.set_in_layout(False)
+                taken.append(box)
+                break
+            text.remove()
