@@ -16,7 +16,7 @@ from rtmedia.cli.figures import Report, above_pct, groups, means, number
 
 @dataclass(frozen=True, slots=True)
 class _Column:
-    """`title` over `unit`; of those that do not fit, the highest `rank` goes first."""
+    """`title` over `unit`; of those that do not fit, all of the highest `rank` go first; 0 stays."""
 
     title: str
     unit: str
@@ -38,13 +38,6 @@ def _stretched(report: Report) -> str:
     return "" if report.get("accelerated_pct") is None else f"{report['accelerated_pct']:.1f}/{report['decelerated_pct']:.1f}"
 
 
-def _best(name: str) -> Callable[[Report], str]:
-    def text(report: Report) -> str:
-        return "" if report.get(name) is None else number(report[name])
-
-    return text
-
-
 def _gap(name: str) -> Callable[[Report], str]:
     def text(report: Report) -> str:
         gap = above_pct(report.get("cost_j"), report.get(name))
@@ -61,14 +54,15 @@ _COLUMNS = (
     _Column("stops", "", 4, lambda report: "" if report.get("stops_150ms") is None else f"{report['stops_150ms']:.3g}"),
     _Column("acc/dec", "%", 6, _stretched),
     _Column("J", "ms", 0, _plain("cost_j", 0)),
-    _Column("constant", "ms", 8, _best("oracle_constant_j")),
-    _Column("gap", "%", 7, _gap("oracle_constant_j")),
-    _Column("schedule", "ms", 8, _best("oracle_schedule_j")),
-    _Column("gap", "%", 1, _gap("oracle_schedule_j")),
-    _Column("stretching", "ms", 8, _best("oracle_stretch_j")),
-    _Column("gap", "%", 2, _gap("oracle_stretch_j")),
+    _Column("constant", "ms", 8, _plain("oracle_constant_j", 0)),
+    _Column("+const", "%", 7, _gap("oracle_constant_j")),
+    _Column("schedule", "ms", 8, _plain("oracle_schedule_j", 0)),
+    _Column("+sched", "%", 1, _gap("oracle_schedule_j")),
+    _Column("stretching", "ms", 8, _plain("oracle_stretch_j", 0)),
+    _Column("+stretch", "%", 2, _gap("oracle_stretch_j")),
 )
 _LEAST_NAME = 16
+_PRICE_WIDTH = 7  # of a million
 _GAP = 2
 
 
@@ -96,9 +90,11 @@ def print_table(console: Console, outcomes: Sequence[Outcome]) -> None:
     prices = len(by_price) > 1
     cells = {id(row): [column.text(row[2]) for column in _COLUMNS] for block in blocks for row in block}
     name_width = max(len(row[0]) for block in blocks for row in block)
-    shown = _that_fit(list(cells.values()), console.width if console.is_terminal else None, name_width, prices)
+    width = console.width if console.is_terminal else None
+    shown, room = _that_fit(list(cells.values()), width, name_width, prices)
     table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="dim")
-    table.add_column("trace\n", overflow="ellipsis", no_wrap=True, min_width=min(_LEAST_NAME, name_width))
+    # Held to its room, or rich would take from the figures what a long name wants.
+    table.add_column("trace\n", overflow="ellipsis", no_wrap=True, max_width=room)
     if prices:
         table.add_column("price\nms", justify="right", no_wrap=True)
     for column in shown:
@@ -112,7 +108,7 @@ def print_table(console: Console, outcomes: Sequence[Outcome]) -> None:
             table.add_row()
     if console.is_terminal:
         console.print(table)
-        _legend(console, shown)
+        _legend(console, shown, len(shown) < sum(map(any, zip(*cells.values(), strict=True))))
     else:
         # A pipe has no width; without one rich assumes that of a small terminal.
         lines = console.render_lines(table, console.options.update(width=10_000), pad=False)
@@ -120,28 +116,31 @@ def print_table(console: Console, outcomes: Sequence[Outcome]) -> None:
             console.print(Text("".join(segment.text for segment in line).rstrip()), soft_wrap=True)
 
 
-def _that_fit(rows: Sequence[Sequence[str]], width: int | None, name_width: int, prices: bool) -> list[int]:
-    """Which columns have anything to say, and room."""
+def _that_fit(rows: Sequence[Sequence[str]], width: int | None, name_width: int, prices: bool) -> tuple[list[int], int]:
+    """Which columns have anything to say, and room; and how much room is left for names."""
     shown = [i for i in range(len(_COLUMNS)) if any(row[i] for row in rows)]
-    widths = [max(len(column.title), len(column.unit), *(len(row[i]) for row in rows)) for i, column in enumerate(_COLUMNS)]
     if width is None:
-        return shown
-    # A long name may be cut before a figure is left out, but must stay a name.
-    left = width - min(name_width, max(_LEAST_NAME, width // 3)) - (9 + _GAP if prices else 0)
-    while sum(widths[i] + _GAP for i in shown) > left and len(shown) > 1:
-        shown.remove(max(shown, key=lambda i: _COLUMNS[i].rank))
-    return shown
+        return shown, name_width
+    widths = [max(len(column.title), len(column.unit), *(len(row[i]) for row in rows)) for i, column in enumerate(_COLUMNS)]
+    # A long name is cut before a figure is left out, but stays long enough to be known again.
+    least = min(name_width, max(_LEAST_NAME, width // 4))
+    room = width - (_PRICE_WIDTH + _GAP if prices else 0)
+    while sum(widths[i] + _GAP for i in shown) > room - least and any(_COLUMNS[i].rank for i in shown):
+        last = max(_COLUMNS[i].rank for i in shown)
+        shown = [i for i in shown if _COLUMNS[i].rank < last]
+    return shown, max(least, min(name_width, room - sum(widths[i] + _GAP for i in shown)))
 
 
-def _legend(console: Console, shown: Sequence[int]) -> None:
-    said = ["J: mean delay and, at the price, what is concealed"]
-    names = [_COLUMNS[i].title for i in shown]
-    if any(_COLUMNS[i].title in ("constant", "schedule", "stretching", "gap") for i in shown):
-        bests = [best for best, i in (("one delay", 8), ("a schedule", 10), ("a schedule that stretches", 12)) if i in shown]
-        said.append(f"gap: J above the best in hindsight with {', with '.join(bests)}")
-    if len(names) < len([column for column in _COLUMNS if column.rank < 99]):
-        said.append("a wider terminal shows more")
-    console.print(Text("; ".join(said), "dim"))
+def _legend(console: Console, shown: Sequence[int], left_out: bool) -> None:
+    titles = [_COLUMNS[i].title for i in shown]
+    said = ["J: mean delay, plus concealment at its price."]
+    known = {"+const": "with one delay", "+sched": "with any schedule", "+stretch": "with stretching too"}
+    bests = [f"{title} {text}" for title, text in known.items() if title in titles]
+    if bests:
+        said.append(f"J above the best in hindsight: {', '.join(bests)}.")
+    if left_out:
+        said.append("A wider terminal shows more.")
+    console.print(Text(" ".join(said), "dim"))
 
 
 def summary(outcomes: Sequence[Outcome], took_s: float, jobs: int) -> str:
