@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from rtmedia.cli.terminal import clean, clock
+
 Report = Mapping[str, Any]
 
 #: What is averaged over the runs at one price, and shown in the table.
@@ -79,6 +81,7 @@ def single_rows(report: Report) -> list[tuple[str, str]]:
     r = report
     price_ms = float(r["price_ms"])
     rows = [
+        ("stream", f"{clock(r['seconds'])} over {clean(str(r['run']), 40)}; {r['profile']}, transport {r['transport']}"),
         ("delay", f"{r['mean_delay_ms']:.0f} ms mean, {r['p50_delay_ms']:.0f} ms median, {r['p95_delay_ms']:.0f} ms at 95 %"),
     ]
     concealed = percent(r["concealed_pct"])

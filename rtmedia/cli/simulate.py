@@ -172,9 +172,8 @@ def _show(outcomes: list[Outcome], took_s: float, jobs: int, files: list[str]) -
     if len(outcomes) == 1:
         (outcome,) = outcomes
         print_rows(console, [*single_rows(outcome.report), *([("written", "\n".join(files))] if files else [])])
-        seconds = float(outcome.report["seconds"])
-        speed = seconds / max(outcome.took_s, 1e-9)
-        console.print(Text(f"{seconds:.0f} s in {outcome.took_s:.1f} s, {speed:.0f} times faster than real time", "dim"))
+        speed = float(outcome.report["seconds"]) / max(outcome.took_s, 1e-9)
+        console.print(Text(f"in {outcome.took_s:.1f} s, {speed:.0f} times faster than real time", "dim"))
         return
     print_table(console, outcomes)
     if files:
