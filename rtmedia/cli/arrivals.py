@@ -40,12 +40,12 @@ def packet_arrivals(task: Task, packets: int) -> Arrivals:
     if trace_name:
         trace = Material.of(ServerOptions(trace=trace_name)).trace
         assert trace is not None
-        send_ms = np.arange(packets) * trace.packet_ms
+        send_ms = np.arange(packets, dtype=np.float64) * trace.packet_ms
         arrival_ms = np.full(packets, np.nan)
         arrival_ms[trace.seq - trace.seq[0]] = trace.arrival_ms - trace.send_ms[0]
     else:
         network = NetworkModel(options.network if task.seed is None else replace(options.network, seed=task.seed))
-        send_ms = np.arange(packets) * float(options.packet_ms)
+        send_ms = np.arange(packets, dtype=np.float64) * options.packet_ms
         came = [network.arrivals(index, round(at_ms * NS_PER_MS)) for index, at_ms in enumerate(send_ms)]
         arrival_ms = np.array([min(each) / NS_PER_MS if each else np.nan for each in came])
     transit_ms = arrival_ms - send_ms

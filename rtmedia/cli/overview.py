@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rtmedia.cli.figures import groups, means, number
-from rtmedia.cli.plots import BLUE, GREEN, INK, ORANGE, PURPLE, RED, SKY, SOFT, STYLE, save
+from rtmedia.cli.plots import BLUE, GREEN, INK, ORANGE, PURPLE, RED, SKY, SOFT, STYLE, new_figure, save
 
 #: Marks of what would have been possible.
 BOUNDS = (
@@ -33,7 +33,6 @@ class Label(NamedTuple):
 def plot_overview(path: Path, reports: Sequence[Mapping[str, Any]]) -> None:
     """Draw all runs: bars of J for each price, and the curve that the prices make of delay and concealment."""
     import matplotlib
-    from matplotlib.figure import Figure
 
     by_price = groups(reports)
     names = list(dict.fromkeys(str(report["run"]) for report in reports))
@@ -42,8 +41,8 @@ def plot_overview(path: Path, reports: Sequence[Mapping[str, Any]]) -> None:
     bars = len(by_price) if one_trace else len(names) + 1
     height = min(40.0, max(4.6, 1.6 + 0.30 * bars))
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(5.2 + 4.2 * min(columns, 3) + (1.5 if columns == 1 else 0.0), height), layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12, wspace=0.03)
+        width = 5.2 + 4.2 * min(columns, 3) + (1.5 if columns == 1 else 0.0)
+        figure = new_figure(width, height, w_pad=0.12, h_pad=0.12, wspace=0.03)
         axes = figure.subplots(1, columns + 1, width_ratios=[1.0] * columns + [1.15 if columns < 3 else 1.3])
         for index, column in enumerate(axes[:columns]):
             _draw_bars(column, reports if one_trace else by_price[index][1], names, one_trace)

@@ -31,7 +31,7 @@ LANES: tuple[tuple[str, tuple[tuple[tuple[str, ...], str, str], ...]], ...] = (
     ("pause", ((("pause",), SOFT, "pause"),)),
 )
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {  # matplotlib's own names
     "font.family": "sans-serif",
     "font.size": 9.5,
     "text.color": INK,
@@ -52,6 +52,14 @@ STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "pdf.fonttype": 42,
 }
+
+
+def new_figure(width: float, height: float, **pads: Any) -> Any:
+    """A figure of so many inches that belongs to nobody else; `pads` as for matplotlib's constrained layout."""
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(**pads))
 
 
 def save(figure: Any, path: Path) -> None:
@@ -100,11 +108,9 @@ def plot_run(path: Path, report: Mapping[str, Any], ticks: Mapping[str, npt.NDAr
         `rtmedia.cli.ticklog.columns`.
     """
     import matplotlib
-    from matplotlib.figure import Figure
 
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(12.5, 6.6), layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.14, h_pad=0.08, hspace=0.0)
+        figure = new_figure(12.5, 6.6, w_pad=0.14, h_pad=0.08, hspace=0.0)
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(5.2, 1))
         upper.set_title(str(report["run"]), loc="left", fontsize=15, fontweight="bold", color=INK, pad=46)
         upper.text(0.0, 1.0, headline(report), transform=_above(upper, 30), fontsize=9.5, color=SOFT)
