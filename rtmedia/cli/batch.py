@@ -19,7 +19,7 @@ from typing import Any
 
 from rich.console import Console
 
-from rtmedia.cli.exits import exit_code, one_line
+from rtmedia.cli.exits import INTERRUPTED, exit_code, one_line
 from rtmedia.cli.runs import Run, Task
 from rtmedia.errors import RtmediaError
 
@@ -165,5 +165,7 @@ def _in_a_worker(task: Task) -> Outcome:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # half-written files are removed on the way out
     try:
         return _survived(task)
+    except KeyboardInterrupt:
+        os._exit(INTERRUPTED)  # here and now: the queue may hold more tasks, which nobody wants any longer
     finally:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
