@@ -102,22 +102,25 @@ def single_rows(report: Report) -> list[tuple[str, str]]:
     rows.append(("stretched", stretched))
     rows.append(("packets", _packets(r)))
     rows.append(("cost J", _costs(r, price_ms)))
-    best = [
-        (title, r[name], above_pct(r["cost_j"], r[name]))
-        for name, title in (
-            ("oracle_constant_j", "one delay for all"),
-            ("oracle_schedule_j", "a schedule, no stretching"),
-            ("oracle_stretch_j", "a schedule with stretching"),
-        )
-        if has(name)
-    ]
+    known = (
+        ("oracle_constant_j", "with one delay"),
+        ("oracle_schedule_j", "with any schedule"),
+        ("oracle_stretch_j", "with stretching too"),
+    )
+    best = [f"{number(r[name])} ms {text}{_compared(r['cost_j'], r[name])}" for name, text in known if has(name)]
     if best:
-        lines = [f"{number(j):>6} ms  {title}" + (f": we are {gap:+.0f} %" if gap is not None else "") for title, j, gap in best]
-        rows.append(("hindsight", "\n".join(line.strip() for line in lines)))
+        rows.append(("hindsight", "\n".join(best)))
     if r.get("captions"):
         skew_ms = float(r["caption_skew_ms"])
         rows.append(("captions", f"{r['captions']}, {abs(skew_ms):.0f} ms {'after' if skew_ms >= 0 else 'before'} their words"))
     return rows
+
+
+def _compared(cost: float, best: float) -> str:
+    gap = above_pct(cost, best)
+    if gap is None:
+        return ""
+    return f", J is {abs(gap):.0f} % {'above' if gap >= 0.0 else 'below'}"
 
 
 def _stops(r: Report) -> str:
