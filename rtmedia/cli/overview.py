@@ -39,7 +39,7 @@ def plot_overview(path: Path, reports: Sequence[Mapping[str, Any]]) -> None:
     one_trace = len(names) == 1
     columns = 1 if one_trace else len(by_price)
     bars = len(by_price) if one_trace else len(names) + 1
-    height = min(40.0, max(4.6, 1.6 + 0.30 * bars))
+    height = min(40.0, max(5.0, 1.6 + 0.30 * bars))
     with matplotlib.rc_context(STYLE):
         width = 5.2 + 4.2 * min(columns, 3) + (1.5 if columns == 1 else 0.0)
         figure = new_figure(width, height, w_pad=0.12, h_pad=0.12, wspace=0.03)
@@ -81,28 +81,15 @@ def _draw_bars(axes: Any, reports: Sequence[Mapping[str, Any]], names: Sequence[
             size, edge = (90, 1.8) if marker == "|" else (22, 0.7)
             edges = {} if marker == "|" else {"edgecolors": "white"}
             axes.scatter(*zip(*at, strict=True), s=size, marker=marker, color=colour, linewidths=edge, label=label, zorder=4, **edges)
-    # Behind the longest of a row stands its number, clear of every mark.
-    ends = np.array(
-        [max([float(report[key]) for key in ("cost_j", *(name for name, *_ in BOUNDS)) if report.get(key)]) for _, report in known]
-    )
-    limit = 1.16 * max(ends, default=1.0)
+    ends = [float(report[key]) for key in ("cost_j", *(name for name, *_ in BOUNDS)) for _, report in known if report.get(key)]
+    limit = max(ends, default=1.0)
     usual = float(np.median(cost)) if len(cost) else 1.0
     if limit > 12.0 * usual:  # one outage of minutes would leave nothing of the rest
         limit = 6.0 * usual
-    axes.set_xlim(0.0, limit)
-    for row, value, end in zip(y, cost, ends, strict=True):
-        beyond = end > 0.9 * limit
-        axes.annotate(
-            number(value),
-            (0.99 * limit if beyond else end, row),
-            xytext=(0 if beyond else 6, -0.5),
-            textcoords="offset points",
-            ha="right" if beyond else "left",
-            va="center",
-            fontsize=8.5,
-            color=INK,
-            zorder=5,
-        )
+    axes.set_xlim(0.0, 1.2 * limit)
+    # A column at the right, clear of every mark: beside a mark it would be read as the mark's.
+    for row, value in zip(y, cost, strict=True):
+        axes.text(1.0, row, number(value), transform=axes.get_yaxis_transform(), ha="right", va="center", fontsize=8.5, zorder=5)
     axes.set_yticks(list(places.values()), list(places))
     axes.set_ylim(len(places) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0, labelcolor=INK)
