@@ -24,7 +24,7 @@ from rtmedia.cli.runs import Run, Task
 from rtmedia.errors import RtmediaError
 
 #: From so many runs on the start of processes, some seconds of loading each, pays.
-MANY = 4
+MANY = 8
 
 
 @dataclass(frozen=True, slots=True)

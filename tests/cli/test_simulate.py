@@ -282,7 +282,7 @@ def test_the_table_fits_every_terminal_and_never_leaves_out_what_matters(width):
     assert max(map(len, text.splitlines())) <= width
     header = text.splitlines()[0]
     assert all(title in header for title in ("price", "mean", "concealed", "J"))
-    assert ("stretching" in header) == (width == 140)
+    assert ("+const" in header) == (width == 140)
 
 
 def test_a_pipe_gets_every_column_and_whole_names():
