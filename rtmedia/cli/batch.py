@@ -23,8 +23,8 @@ from rtmedia.cli.exits import INTERRUPTED, exit_code, one_line
 from rtmedia.cli.runs import Run, Task
 from rtmedia.errors import RtmediaError
 
-#: From so many runs on the start of processes, some seconds of loading each, pays.
-MANY = 8
+#: Seconds of one core, about: a run of a minute or two, its sound, its oracles, its picture; and the start of a process.
+RUN_S, AUDIO_S, ORACLES_S, PLOT_S, START_S = 0.1, 0.3, 0.4, 1.0, 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,13 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def jobs_for(tasks: Sequence[Task]) -> int:
+    """How many processes to use: one for each core, or this one alone where the others' start would take longer than they save."""
+    most = min(cores(), len(tasks))
+    work_s = sum(RUN_S + AUDIO_S * task.audio + ORACLES_S * task.oracles + PLOT_S * (task.plot is not None) for task in tasks)
+    return most if work_s - work_s / max(1, most) > START_S else 1
 
 
 def _survived(task: Task) -> Outcome:

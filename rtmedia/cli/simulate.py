@@ -84,7 +84,13 @@ def simulate(
     ] = False,
     jobs: Annotated[
         int | None,
-        typer.Option("--jobs", metavar="N", min=1, help="Processes at a time; otherwise one for each core.", rich_help_panel=opt.OUTPUT),
+        typer.Option(
+            "--jobs",
+            metavar="N",
+            min=1,
+            help="Processes at a time; otherwise one for each core where that is faster.",
+            rich_help_panel=opt.OUTPUT,
+        ),
     ] = None,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
@@ -94,7 +100,7 @@ def simulate(
     The arrivals come from traces, or from the network model that --network describes. Several traces or prices make a
     table. Equal arguments give equal sound.
     """
-    from rtmedia.cli.batch import MANY, carry_out, carry_out_all, cores
+    from rtmedia.cli.batch import carry_out, carry_out_all, jobs_for
     from rtmedia.cli.effects import parse_effects
     from rtmedia.cli.files import write_json
     from rtmedia.cli.places import Places
@@ -138,7 +144,7 @@ def simulate(
         outcomes = [carry_out(tasks[0])]
         written: Any = outcomes[0].report
     else:
-        jobs = min(jobs or (cores() if len(tasks) >= MANY else 1), len(tasks))
+        jobs = min(jobs or jobs_for(tasks), len(tasks))
         outcomes = carry_out_all(tasks, jobs, None if quiet or json else errors)
         from rtmedia.cli.tables import as_json
 

@@ -7,6 +7,7 @@ import gzip
 import json
 import math
 import wave
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,14 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from rtmedia.cli.batch import Outcome
+from rtmedia.cli.batch import Outcome, jobs_for
 from rtmedia.cli.figures import above_pct, means, single_rows
 from rtmedia.cli.main import app
 from rtmedia.cli.places import Places
-from rtmedia.cli.runs import Run, expanded, parse_prices, runs_of
+from rtmedia.cli.runs import Run, Task, expanded, parse_prices, runs_of
 from rtmedia.cli.tables import as_json, print_table
 from rtmedia.cli.ticklog import write_ticks
+from rtmedia.config import Config
 from rtmedia.errors import ConfigError
 from rtmedia.sim.trace import Trace, write_bundle
 
@@ -340,6 +342,16 @@ def test_processes_of_their_own_give_the_same_figures(folder):
     assert json.loads(simulate(*words, "--jobs", "2").stdout) == json.loads(simulate(*words).stdout)
 
 
+def test_processes_are_started_only_where_that_pays(monkeypatch):
+    monkeypatch.setattr("rtmedia.cli.batch.cores", lambda: 2)
+    task = Task(run_named(), Config())
+    assert jobs_for([task] * 2) == 1
+    assert jobs_for([task] * 20) == 2
+    assert jobs_for([replace(task, audio=False, oracles=False)] * 20) == 1
+    monkeypatch.setattr("rtmedia.cli.batch.cores", lambda: 1)
+    assert jobs_for([task] * 20) == 1
+
+
 def test_a_run_that_fails_leaves_the_others_and_the_exit_code(folder):
     (folder / "traces" / "dead.csv").write_text("".join(f"{n},{20 * n},\n" for n in range(PACKETS)), "utf-8")
     result = simulate("--trace", "traces", "--report", "report.json")
@@ -414,8 +426,6 @@ def test_lost_packets_and_a_modelled_network_are_drawn_too(folder):
 
 def test_the_arrivals_that_are_drawn_are_those_that_were_heard(folder):
     from rtmedia.cli.arrivals import packet_arrivals
-    from rtmedia.cli.runs import Task
-    from rtmedia.config import Config
     from rtmedia.simulation import simulate as run
 
     config = Config(source="loopback:?loss=0.1&jitter_ms=20", effects=())
