@@ -110,10 +110,10 @@ class Places:
         return cls(list(files), overview)
 
     def told(self) -> list[str]:
-        """What was written, in few words: a folder instead of its many files."""
-        kinds = [[path for path in kind if path is not None] for kind in zip(*self.of_each, strict=True)]
+        """What was written, in few words: a folder instead of its many files. A run that failed has written nothing."""
+        kinds = [[path for path in kind if path is not None and path.exists()] for kind in zip(*self.of_each, strict=True)]
         said = []
         for kind in kinds:
             folders = sorted({path.parent for path in kind})
             said += [str(path) for path in kind] if len(kind) < 2 else [f"{len(kind)} files in {folder}" for folder in folders[:3]]
-        return said + ([str(self.overview)] if self.overview is not None else [])
+        return said + ([str(self.overview)] if self.overview is not None and self.overview.exists() else [])

@@ -215,6 +215,9 @@ def test_one_run_writes_files_and_many_write_into_folders(folder):
     assert many.of_each == [(Path("sound", f"{name}.wav"), Path("log", f"{name}.npz"), None) for name in ("one", "two")]
     assert (folder / "sound").is_dir()
     assert (folder / "log").is_dir()
+    assert many.told() == []
+    for path in (*many.of_each[0][:2], *many.of_each[1][:2]):
+        path.touch()
     assert many.told() == ["2 files in sound", "2 files in log"]
 
 
