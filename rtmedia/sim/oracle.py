@@ -162,7 +162,7 @@ def _best_schedule(trace: Trace, late: npt.NDArray[np.float64], price_ms: float,
     borders = np.rint(np.arange(late.size + 1) * packet_ms).astype(np.int64)
     end = newest + TICK_MS * ticks + 2 * TICK_MS  # beyond what any schedule can reach
     there = np.full(levels + TICK_MS + end, _ALWAYS, np.int32)  # begins so many ms before the stream
-    there[levels + TICK_MS :][:media_ms] = np.repeat(tick_of, np.diff(borders))[: end]
+    there[levels + TICK_MS :][:media_ms] = np.repeat(tick_of, np.diff(borders))[:end]
     ready = np.empty((2 * shift + 1, there.size), np.int32)
     for row in range(2 * shift + 1):
         ready[row] = _spans(there, TICK_MS - shift + row)[::-1]  # reversed: a larger delay is older media
