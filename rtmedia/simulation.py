@@ -149,7 +149,7 @@ def simulate(
         Totals by the names of WebRTC's getStats: see `rtmedia.rooms.neteq`; and ``relativePacketArrivalDelay``, the sum
         over packets of their delay above the fastest of the last two seconds, s.
     ``captions caption_skew_ms``
-        Captions shown, and the mean time by which they came after their first word was heard, ms.
+        Captions shown, and the mean time by which those in time came after their first word was heard, ms.
     """
     config = config if config is not None else Config()
     options = _options(config, trace, speech, seed)
