@@ -98,7 +98,7 @@ def simulate(
     seed
         Of the network model.
     oracles
-        Whether the report has the ``oracle_…`` keys; they cost a tenth of a second for two minutes of stream, more where
+        Whether the report has the ``oracle_…`` keys; they cost a fifth of a second for two minutes of stream, up to two where
         the worst packet is seconds late.
 
     Returns
