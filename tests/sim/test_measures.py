@@ -135,15 +135,8 @@ def test_each_of_two_spikes_is_measured_from_its_own_base():
 
 
 def test_a_second_stop_on_the_way_down_is_a_spike_of_its_own():
-    delay = np.concatenate(
-        [
-            np.zeros(200),
-            np.arange(0.0, 400.0, 10.0),
-            np.arange(400.0, 250.0, -1.0),
-            np.arange(250.0, 450.0, 10.0),
-            np.arange(450.0, 0.0, -1.0),
-        ]
-    )
+    down, again = np.arange(400.0, 250.0, -1.0), np.arange(250.0, 450.0, 10.0)
+    delay = np.concatenate([np.zeros(200), np.arange(0.0, 400.0, 10.0), down, again, np.arange(450.0, 0.0, -1.0)])
     (half, gone), (half_2, gone_2) = recoveries(delay)
     assert (half_2, gone_2) == (1_000.0, 1_800.0)  # 200 ms, down to 250
     assert half == 1_500.0 + 200.0 + 2_500.0  # down to 200 ms
