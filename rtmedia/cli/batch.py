@@ -6,7 +6,6 @@ ticks of an hour never travel between processes.
 
 from __future__ import annotations
 
-import inspect
 import os
 import signal
 import threading
@@ -40,23 +39,18 @@ class Outcome:
 
 def carry_out(task: Task) -> Outcome:
     """Simulate, and write the files."""
-    from rtmedia.cli.figures import cost_ms
     from rtmedia.simulation import simulate
 
     began_s = time.monotonic()
-    asked = {"audio": task.audio, "oracles": task.oracles}
-    known = inspect.signature(simulate).parameters
-    result = simulate(task.config, task.run.trace, task.speech, seed=task.seed, **{name: on for name, on in asked.items() if name in known})
+    result = simulate(task.config, task.run.trace, task.speech, seed=task.seed, audio=task.audio, oracles=task.oracles)
     took_s = time.monotonic() - began_s
     jitter = task.config.jitter
     report = {
         "run": task.run.name,
         "trace": task.run.trace,
-        "price_ms": task.run.price_ms,
         "profile": jitter.profile,
         "transport": jitter.transport,
         **result.report,
-        "cost_j": cost_ms(result.report, task.run.price_ms),
     }
     if task.out is not None:
         from rtmedia.cli.files import write_wav

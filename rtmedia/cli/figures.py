@@ -28,11 +28,6 @@ AVERAGED = (
 GEOMETRIC = ("mean_delay_ms", "p95_delay_ms", "cost_j", "oracle_constant_j", "oracle_schedule_j", "oracle_stretch_j")
 
 
-def cost_ms(report: Report, price_ms: float) -> float:
-    """J: the mean delay, and the concealed share at its price."""
-    return float(report["mean_delay_ms"] + price_ms * report["concealed_pct"] / 100.0)
-
-
 def above_pct(cost: float | None, best: float | None) -> float | None:
     """How far `cost` lies above the best that was possible, in per cent; None where that is not known."""
     if cost is None or best is None or best <= 0.0:
@@ -89,15 +84,14 @@ def single_rows(report: Report) -> list[tuple[str, str]]:
         concealed += f", of the speech {percent(r['speech_concealed_pct'])}"
     if r["concealment_events"]:
         times = f"in {r['concealment_events']} places" if r["concealment_events"] > 1 else "in one place"
-        if has("concealed_hold_pct", "concealed_advance_pct"):
-            times += f"; waiting {percent(r['concealed_hold_pct'])}, in place of lost sound {percent(r['concealed_advance_pct'])}"
+        times += f"; waiting {percent(r['concealed_hold_pct'])}, in place of lost sound {percent(r['concealed_advance_pct'])}"
         concealed += f"\n{times}"
     rows.append(("concealed", concealed))
     rows.append(("stops", _stops(r)))
     if has("recover50_ms", "recover90_ms"):
         rows.append(("recovery", f"half after {duration(r['recover50_ms'])}, 90 % after {duration(r['recover90_ms'])}"))
     stretched = f"{percent(r['accelerated_pct'])} cut out, {percent(r['decelerated_pct'])} put in"
-    if r.get("resync_ms"):
+    if r["resync_ms"]:
         stretched += f"\n{duration(r['resync_ms'])} skipped after outages"
     rows.append(("stretched", stretched))
     rows.append(("packets", _packets(r)))
@@ -110,7 +104,7 @@ def single_rows(report: Report) -> list[tuple[str, str]]:
     best = [f"{number(r[name])} ms {text}{_compared(r['cost_j'], r[name])}" for name, text in known if has(name)]
     if best:
         rows.append(("hindsight", "\n".join(best)))
-    if r.get("captions"):
+    if r["captions"]:
         skew_ms = float(r["caption_skew_ms"])
         rows.append(("captions", f"{r['captions']}, {abs(skew_ms):.0f} ms {'after' if skew_ms >= 0 else 'before'} their words"))
     return rows
@@ -124,11 +118,7 @@ def _compared(cost: float, best: float) -> str:
 
 
 def _stops(r: Report) -> str:
-    # What `stops_150ms` counts is also the older `stalls`.
-    count = r.get("stops_150ms")
-    count = r["stalls"] if count is None else count
-    longest_ms = r.get("longest_stop_ms")
-    longest_ms = r["longest_stall_ms"] if longest_ms is None else longest_ms
+    count, longest_ms = r["stops_150ms"], r["longest_stop_ms"]
     return f"{count} of 150 ms or more, the longest {duration(longest_ms)}" if count else "none of 150 ms or more"
 
 
@@ -139,7 +129,7 @@ def _packets(r: Report) -> str:
 
 
 def _costs(r: Report, price_ms: float) -> str:
-    others = [price for price in (3_000, 10_000, 30_000) if price != price_ms and r.get(f"cost_j_{price}") is not None]
+    others = [price for price in (3_000, 10_000, 30_000) if price != price_ms]
     text = f"{number(r['cost_j'])} ms at the price {number(price_ms)} ms"
     if others:
         text += "\n" + ", ".join(f"{number(r[f'cost_j_{price}'])} at {number(price)}" for price in others)

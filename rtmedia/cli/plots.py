@@ -88,9 +88,8 @@ def headline(report: Mapping[str, Any]) -> str:
     ]
     if report["lost_pct"]:
         parts.append(f"lost {report['lost_pct']:.2f} %")
-    longest_ms = report.get("longest_stop_ms", report["longest_stall_ms"])
-    if longest_ms:
-        parts.append(f"longest stop {duration(longest_ms)}")
+    if report["longest_stop_ms"]:
+        parts.append(f"longest stop {duration(report['longest_stop_ms'])}")
     parts.append(f"J {number(report['cost_j'])} ms at the price {number(report['price_ms'])}")
     best = report.get("oracle_schedule_j")
     gap = above_pct(report["cost_j"], best)
