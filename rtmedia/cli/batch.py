@@ -6,6 +6,7 @@ ticks of an hour never travel between processes.
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 import threading
@@ -42,7 +43,8 @@ def carry_out(task: Task) -> Outcome:
     from rtmedia.simulation import simulate
 
     began_s = time.monotonic()
-    result = simulate(task.config, task.run.trace, task.speech, seed=task.seed, audio=task.audio, oracles=task.oracles)
+    silent = {"audio": task.audio} if "audio" in inspect.signature(simulate).parameters else {}
+    result = simulate(task.config, task.run.trace, task.speech, seed=task.seed, oracles=task.oracles, **silent)
     took_s = time.monotonic() - began_s
     jitter = task.config.jitter
     report = {
