@@ -34,6 +34,7 @@ def simulate(
     min_delay_ms: opt.MinDelayMs = 20.0,
     max_delay_ms: opt.MaxDelayMs = None,
     price_ms: opt.PriceMs = 10_000.0,
+    drift: opt.DriftOption = opt.Drift.splice,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
@@ -59,7 +60,7 @@ def simulate(
         channels=channels,
         effects=parse_effects(effects),
         gain_db=gain_db,
-        jitter=Jitter(profile=profile.value, price_ms=price_ms, min_delay_ms=min_delay_ms, max_delay_ms=max_delay_ms),
+        jitter=Jitter(profile=profile.value, price_ms=price_ms, min_delay_ms=min_delay_ms, max_delay_ms=max_delay_ms, drift=drift.value),
     )
     began_s = time.monotonic()
     result = run(config, trace=trace, speech=speech, seed=seed)

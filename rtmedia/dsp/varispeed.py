@@ -56,6 +56,12 @@ def varispeed_set(state_address, ratio):
     head.step = np.int64(head.nominal / ratio * _ONE + 0.5)
 
 
+@kernel("f8(i8)")
+def varispeed_ahead(state_address):
+    """How far, in input frames, the next output frame lies behind the start of the next block: what whole frames hide."""
+    return carray(pointer_void(state_address), 1, HEADER)[0].position * (1.0 / _ONE)
+
+
 @kernel("i8(i8, i8)")
 def varispeed_frames(state_address, in_frames):
     """Frames that `varispeed` will give for the next `in_frames`."""

@@ -44,6 +44,9 @@ SPLICE_ABOVE_MS = 40.0
 #: Time constant of the delay aimed at.
 SMOOTH_MS = 10_000.0
 
+#: Time constant of the speed: arrivals come in steps, and a tone must not be modulated by them.
+CALM_MS = 500.0
+
 _OMEGA = 2.0 * math.pi * BANDWIDTH_HZ
 _PER_MS = 2.0 * DAMPING * _OMEGA / 1000.0
 _PER_MS_S = _OMEGA * _OMEGA / 1000.0
@@ -98,5 +101,5 @@ def drift_ratio(address, delay_ms, control_ms, elapsed_ms, steering):
             s.drift = min(max(s.drift + _PER_MS_S * error_ms * elapsed_s, -MOST), MOST)
         wanted = min(max(wanted, -MOST), MOST)
     change = SLEW_PER_S * elapsed_s
-    s.speed += min(max(wanted - s.speed, -change), change)
+    s.speed += min(max((wanted - s.speed) * min(1.0, elapsed_ms / CALM_MS), -change), change)
     return 1.0 - s.speed

@@ -23,7 +23,7 @@ from numba import carray
 
 from rtmedia.dsp.level import measure
 from rtmedia.dsp.resample import ResamplerInstance, resample
-from rtmedia.dsp.varispeed import VarispeedInstance, varispeed, varispeed_set
+from rtmedia.dsp.varispeed import VarispeedInstance, varispeed, varispeed_ahead, varispeed_set
 from rtmedia.jitter.buffer import buffer_hold, buffer_tick
 from rtmedia.jitter.delay import DELAY_DTYPE, delay_spike
 from rtmedia.jitter.drift import DRIFT_DTYPE, drift_ratio
@@ -315,7 +315,9 @@ def _resample(address, op):
     b = carray(pointer_void(r.buffer), 1, BUFFER_DTYPE)[0]
     # While nothing comes (hold, drain, wait) the delay grows for a reason of its own.
     steering = b.phase == PLAYING and (op == NORMAL or op == ACCELERATE or op == DECELERATE or op == ADVANCE or op == PAUSE)
-    varispeed_set(r.resampler, drift_ratio(r.drift, b.d_ms, b.control_ms, r.block / b.frames_per_ms, steering))
+    # d counts in whole frames made; a steady tone would be modulated by what is missing to them.
+    delay_ms = b.d_ms - varispeed_ahead(r.resampler) / b.frames_per_ms
+    varispeed_set(r.resampler, drift_ratio(r.drift, delay_ms, b.control_ms, r.block / b.frames_per_ms, steering))
     return varispeed(r.resampler, r.work, r.block, r.out)
 
 
