@@ -125,8 +125,9 @@ class Jitter:
     drift
         How the delay is brought back to its target, be it that the clocks of sender and sound card differ or that the
         network changed. ``"splice"``: one pitch period is cut out or repeated now and then; for speech. ``"resample"``: the
-        sound is played up to 0.5 % faster or slower; for music. It keeps 10 ms more ready for the device, and works off
-        5 ms a second at most; errors above 40 ms are spliced as well.
+        sound is played up to 0.5 % faster or slower; for music. Clocks that differ by 500 ppm are then followed without a
+        splice. It works off at most 5 ms a second, is helped by splices above 40 ms, and costs 10 ms of delay (one more
+        block kept ready) and 1.5 ms where source and device have the same rate of 16 kHz (24 frames of the slower one).
     """
 
     profile: Literal["conversation", "listening"] = "conversation"

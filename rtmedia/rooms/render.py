@@ -314,7 +314,7 @@ def _resample(address, op):
         return resample(r.resampler, r.work, r.block, r.out)
     b = carray(pointer_void(r.buffer), 1, BUFFER_DTYPE)[0]
     # While nothing comes (hold, drain, wait) the delay grows for a reason of its own.
-    steering = b.phase == PLAYING and (op == NORMAL or op == ACCELERATE or op == DECELERATE or op == ADVANCE or op == PAUSE)
+    steering = b.phase == PLAYING and op in (NORMAL, ACCELERATE, DECELERATE, ADVANCE, PAUSE)
     # d counts in whole frames made; a steady tone would be modulated by what is missing to them.
     delay_ms = b.d_ms - varispeed_ahead(r.resampler) / b.frames_per_ms
     varispeed_set(r.resampler, drift_ratio(r.drift, delay_ms, b.control_ms, r.block / b.frames_per_ms, steering))
