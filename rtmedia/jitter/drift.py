@@ -10,7 +10,7 @@ and damping `z`. ``omega / 2 pi`` = `BANDWIDTH_HZ` is fast against clocks: at 50
 ``500e-6 * 1000 / (2.72 omega)`` = 1.5 ms. C however jumps with every late packet and falls back within seconds, and
 speed that followed it would be heard. So the controller aims at C as it was over the last `SMOOTH_MS`; a filter
 before the loop, not in it, costs no stability.
-Source: K. J. Astrom, R. M. Murray, *Feedback Systems*, chapter 11 (the controller, and why its integral must rest while its
+Source: K. J. Astrom, R. M. Murray, *Feedback Systems*, chapter on PID control (the controller, and why its integral must rest while its
 output is at a limit); F. Adriaensen, *Controlling adaptive resampling*, LAC 2012 (the use).
 
 Whether it is heard. Pitch changes with speed. A glide is noticed when it has moved by about 0.3 %, 5 Hz at 1500 Hz,
