@@ -48,6 +48,7 @@ def simulate(
     transport: opt.TransportOption = opt.Transport.auto,
     min_delay_ms: opt.MinDelayMs = 20.0,
     max_delay_ms: opt.MaxDelayMs = None,
+    drift: opt.DriftOption = opt.Drift.splice,
     price_ms: Annotated[
         str,
         typer.Option(
@@ -129,6 +130,7 @@ def simulate(
                 price_ms=price,
                 min_delay_ms=min_delay_ms,
                 max_delay_ms=max_delay_ms,
+                drift=drift.value,
             ),
         )
         for price in dict.fromkeys(run.price_ms for run in runs)
