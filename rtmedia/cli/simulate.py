@@ -31,7 +31,7 @@ def simulate(
     effects: opt.EffectsOption = "default",
     gain_db: opt.GainDb = 0.0,
     profile: opt.ProfileOption = opt.Profile.conversation,
-    min_delay_ms: opt.MinDelayMs = 20.0,
+    min_delay_ms: opt.MinDelayMs = 10.0,
     max_delay_ms: opt.MaxDelayMs = None,
     price_ms: opt.PriceMs = 10_000.0,
     json: opt.Json = False,

@@ -95,6 +95,7 @@ BUFFER_DTYPE = np.dtype(
         ("concealing", "i8"),
         ("conceal_run", "i8"),  # frames of this concealment
         ("ended_run", "i8"),  # frames since the stream ended
+        ("gap_end", "i8"),  # where the last gap ended: each is counted once
         ("hold_credit", "i8"),  # frames of it that were waiting: a gap that proves lost has had them already
         ("over_cap_ticks", "i8"),
         # the last tick
@@ -113,6 +114,7 @@ BUFFER_DTYPE = np.dtype(
         ("advanced", "i8"),
         ("paused", "i8"),
         ("skipped", "i8"),  # taken out of senders' pauses
+        ("closed", "i8"),  # of gaps: neither made up nor waited for
         ("accelerated", "i8"),
         ("decelerated", "i8"),
         ("drains", "i8"),
@@ -147,7 +149,7 @@ class Buffer:
         transport: str = "tcp",
         profile: str = "conversation",
         price_ms: float = 10_000.0,
-        min_ms: float = 20.0,
+        min_ms: float = 10.0,
         max_ms: float = 1_000.0,
         start_ms: float = 40.0,
         store_ms: float = 8_000.0,
@@ -158,7 +160,7 @@ class Buffer:
         history = HISTORY_MS * rate_hz // 1000
         self.store = aligned_zeros((capacity, channels), np.float32)
         self.entries = aligned_zeros(entries, ENTRY_DTYPE)
-        self.delay = make_delay(price_ms, transport, min_ms, max_ms, start_ms)
+        self.delay = make_delay(price_ms, min_ms, max_ms, start_ms)
         self.conceal = conceal_state(rate_hz, channels)
         self.noise = aligned_zeros(8, np.float64)
         self.window = aligned_zeros((HISTORY_MS + WINDOW_MS) * rate_hz // 1000 + 16, np.float32)

@@ -62,7 +62,7 @@ class Line:
         transport: str = "tcp",
         profile: str = "conversation",
         price_ms: float = 10_000.0,
-        min_ms: float = 20.0,
+        min_ms: float = 10.0,
         max_ms: float = 1_000.0,
         start_ms: float = 40.0,
         gain_db: float = 0.0,
