@@ -133,7 +133,7 @@ class Jitter:
     profile: Literal["conversation", "listening"] = "conversation"
     transport: Literal["auto", "tcp", "udp"] = "auto"
     price_ms: float = 10_000.0
-    min_delay_ms: float = 20.0
+    min_delay_ms: float = 10.0
     max_delay_ms: float | None = None
     start_delay_ms: float = 20.0
     drift: Literal["splice", "resample"] = "splice"

@@ -51,7 +51,7 @@ def play(
         float, typer.Option("--lead-ms", metavar="MS", help="Rendered sound that waits for the device.", rich_help_panel=opt.SOUND)
     ] = 20.0,
     profile: opt.ProfileOption = opt.Profile.conversation,
-    min_delay_ms: opt.MinDelayMs = 20.0,
+    min_delay_ms: opt.MinDelayMs = 10.0,
     max_delay_ms: opt.MaxDelayMs = None,
     price_ms: opt.PriceMs = 10_000.0,
     drift: opt.DriftOption = opt.Drift.splice,

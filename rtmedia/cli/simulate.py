@@ -46,7 +46,7 @@ def simulate(
     ] = False,
     profile: opt.ProfileOption = opt.Profile.conversation,
     transport: opt.TransportOption = opt.Transport.auto,
-    min_delay_ms: opt.MinDelayMs = 20.0,
+    min_delay_ms: opt.MinDelayMs = 10.0,
     max_delay_ms: opt.MaxDelayMs = None,
     drift: opt.DriftOption = opt.Drift.splice,
     price_ms: Annotated[

@@ -29,8 +29,6 @@ CONCEAL_FADE_MS = 8  # cross-fade from concealment into speech
 JOINT_FADE_MS = 4  # fades on both sides where two connections meet
 END_FADE_MS = 10  # from the last word to silence
 STALL_MS = 150  # concealment that counts as a stop (NetEQ: interruption)
-#: How far d may be from C before a splice is worth hearing: half a tick. A perfect network is played as it came.
-DEAD_MS = 5.0
 GUARD_MS = 200  # of the store, behind m: what splices may still touch
 
 ENTRY_DTYPE = np.dtype(
@@ -59,7 +57,7 @@ BUFFER_DTYPE = np.dtype(
         ("cap_ms", "f8"),  # largest playout delay before a resync
         ("ordered", "i8"),  # the transport keeps order: what is missing while newer is here is lost
         ("frames_per_ms", "f8"),
-        ("splice_above_ms", "f8"),  # how far d may be from C before a splice
+        ("splice_above_ms", "f8"),  # smaller errors are somebody else's
         # memory
         ("store", "i8"),
         ("entries", "i8"),
@@ -98,6 +96,7 @@ BUFFER_DTYPE = np.dtype(
         ("concealing", "i8"),
         ("conceal_run", "i8"),  # frames of this concealment
         ("ended_run", "i8"),  # frames since the stream ended
+        ("gap_end", "i8"),  # where the last gap ended: each is counted once
         ("hold_credit", "i8"),  # frames of it that were waiting: a gap that proves lost has had them already
         ("over_cap_ticks", "i8"),
         # the last tick
@@ -116,6 +115,7 @@ BUFFER_DTYPE = np.dtype(
         ("advanced", "i8"),
         ("paused", "i8"),
         ("skipped", "i8"),  # taken out of senders' pauses
+        ("closed", "i8"),  # of gaps: neither made up nor waited for
         ("accelerated", "i8"),
         ("decelerated", "i8"),
         ("drains", "i8"),
@@ -152,11 +152,11 @@ class Buffer:
         transport: str = "tcp",
         profile: str = "conversation",
         price_ms: float = 10_000.0,
-        min_ms: float = 20.0,
+        min_ms: float = 10.0,
         max_ms: float = 1_000.0,
         start_ms: float = 40.0,
         store_ms: float = 8_000.0,
-        splice_above_ms: float = DEAD_MS,
+        splice_above_ms: float = 0.0,
     ) -> None:
         self.block_frames = rate_hz // 100
         capacity = 1 << math.ceil(math.log2((store_ms + GUARD_MS) * rate_hz / 1000))
@@ -164,7 +164,7 @@ class Buffer:
         history = HISTORY_MS * rate_hz // 1000
         self.store = aligned_zeros((capacity, channels), np.float32)
         self.entries = aligned_zeros(entries, ENTRY_DTYPE)
-        self.delay = make_delay(price_ms, transport, min_ms, max_ms, start_ms)
+        self.delay = make_delay(price_ms, min_ms, max_ms, start_ms)
         self.conceal = conceal_state(rate_hz, channels)
         self.noise = aligned_zeros(8, np.float64)
         self.window = aligned_zeros((HISTORY_MS + WINDOW_MS) * rate_hz // 1000 + 16, np.float32)

@@ -16,7 +16,7 @@ from rtmedia.dsp.resample import make_resampler
 from rtmedia.dsp.varispeed import make_varispeed
 from rtmedia.errors import ConfigError
 from rtmedia.jitter.drift import SPLICE_ABOVE_MS, make_drift
-from rtmedia.jitter.state import DEAD_MS, Buffer
+from rtmedia.jitter.state import Buffer
 from rtmedia.ports import Codec, Effect, Format
 from rtmedia.rooms.decode import Decode, decode_step
 from rtmedia.rooms.play import Play
@@ -64,7 +64,7 @@ class Line:
         transport: str = "tcp",
         profile: str = "conversation",
         price_ms: float = 10_000.0,
-        min_ms: float = 20.0,
+        min_ms: float = 10.0,
         max_ms: float = 1_000.0,
         start_ms: float = 40.0,
         drift: str = "splice",
@@ -90,7 +90,7 @@ class Line:
             max_ms=max_ms,
             start_ms=start_ms,
             store_ms=store_ms,
-            splice_above_ms=DEAD_MS if drift == "splice" else SPLICE_ABOVE_MS,
+            splice_above_ms=0.0 if drift == "splice" else SPLICE_ABOVE_MS,
         )
         block = self.buffer.block_frames
         out_block = device_rate_hz // 100 + SPARE_FRAMES

@@ -25,7 +25,7 @@ from rtmedia.dsp.level import measure
 from rtmedia.dsp.resample import ResamplerInstance, resample
 from rtmedia.dsp.varispeed import VarispeedInstance, varispeed, varispeed_ahead, varispeed_set
 from rtmedia.jitter.buffer import buffer_hold, buffer_tick
-from rtmedia.jitter.delay import DELAY_DTYPE, delay_spike
+from rtmedia.jitter.delay import DELAY_DTYPE, delay_spike, delay_target
 from rtmedia.jitter.drift import DRIFT_DTYPE, drift_ratio
 from rtmedia.jitter.state import ACCELERATE, ADVANCE, BUFFER_DTYPE, DECELERATE, ENTRY_DTYPE, HOLD, NO_ROOM, NORMAL, PAUSE, PLAYING, Buffer
 from rtmedia.jitter.timeline import buffer_insert, buffer_retire
@@ -391,7 +391,7 @@ def _render_block(address, time_ns):
         tick.concealed = b.tick_concealed
         tick.delay_ms = b.d_ms
         tick.control_ms = b.control_ms
-        tick.target_ms = delay.target_ms
+        tick.target_ms = delay_target(b.delay, now_ms)
         tick.spike_ms = delay_spike(b.delay, now_ms)
         tick.relative_ms = delay.relative_ms
         tick.buffered_ms = b.buffered_ms
