@@ -19,7 +19,7 @@ _UNITS = {"ms": "ms", "pct": "%", "seconds": "s"}
 
 
 def simulate(
-    trace: Annotated[str | None, typer.Option("--trace", metavar="FILE", help="Arrivals: CSV of seq,send_ms,arrival_ms.")] = None,
+    trace: Annotated[str | None, typer.Option("--trace", metavar="FILE", help="Arrivals: a CSV, or model:NAME?setting=value.")] = None,
     speech: Annotated[str | None, typer.Option("--speech", metavar="FILE", help="Any WAV; otherwise the built-in conversation.")] = None,
     out: Annotated[str | None, typer.Option("--out", metavar="FILE", help="Write what would have been heard, as WAV.")] = None,
     report: Annotated[str | None, typer.Option("--report", metavar="FILE", help="Write the figures as JSON.")] = None,
@@ -76,8 +76,10 @@ def simulate(
 
 
 def _readable(option: str, name: str | None) -> None:
-    # A bundle is FILE.npz:NAME; the simulation checks what is inside.
-    if name is not None and not Path(name).is_file() and not Path(name.rpartition(":")[0]).is_file():
+    # A bundle is FILE.npz:NAME, a model model:NAME?…; the simulation checks what is inside.
+    if name is None or (option == "trace" and name.startswith("model:")):
+        return
+    if not Path(name).is_file() and not Path(name.rpartition(":")[0]).is_file():
         raise ConfigError(f"--{option} {name} does not exist; check the path")
 
 
