@@ -152,6 +152,12 @@ def test_every_reference_trace_has_its_reference_figures():
         assert 100 * trace.lost / len(trace) <= concealed_pct + 0.2
 
 
+def test_traces_without_reference_figures_lie_in_a_bundle_of_their_own():
+    more = read_bundle(DATA / "more.npz")
+    assert not set(more) & set(json.loads((DATA / "neteq.json").read_text()))
+    assert all(trace.packet_ms == 20.0 and np.nanmin(trace.arrival_ms - trace.send_ms) > 0 for trace in more.values())
+
+
 def test_a_fourth_column_says_how_long_each_packet_is():
     text = "seq,send_ms,arrival_ms,length_ms\n0,0,40,20\n1,20,60.5,20\n4,500,,60\n5,560,600,60\n"
     trace = parse_trace(text, "x")
