@@ -98,7 +98,7 @@ def simulate(
     seed
         Of the network model.
     oracles
-        Whether the report has the ``oracle_…`` keys; they cost a tenth of a second for two minutes of stream, more where
+        Whether the report has the ``oracle_…`` keys; they cost a fifth of a second for two minutes of stream, up to two where
         the worst packet is seconds late.
 
     Returns
@@ -149,7 +149,7 @@ def simulate(
         Totals by the names of WebRTC's getStats: see `rtmedia.rooms.neteq`; and ``relativePacketArrivalDelay``, the sum
         over packets of their delay above the fastest of the last two seconds, s.
     ``captions caption_skew_ms``
-        Captions shown, and the mean time by which they came after their first word was heard, ms.
+        Captions shown, and the mean time by which those in time came after their first word was heard, ms.
     """
     config = config if config is not None else Config()
     options = _options(config, trace, speech, seed)

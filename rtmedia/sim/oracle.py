@@ -116,9 +116,10 @@ def schedule_oracle(trace: Trace, price_ms: float, *, stretch: float = 0.0, phas
     -----
     Thread: any.   Real-time: no.
     One tick is counted for every 10 ms of media sent; before the stream's beginning and after its end everything is there.
-    The delay is never below 0 nor above a cap: that of the latest packet, but at first not more than `FIRST_LEVELS_MS` or
-    one and a half times the best constant delay. A cap below the latest packet is doubled for as long as that lowers J:
-    exact for lateness up to 2 s, and beyond it unless a still larger delay would pay where twice as much did not.
+    The delay is never below 0, nor above what the latest packet and a tick need. Where that is more than
+    `FIRST_LEVELS_MS` and one and a half times the best constant delay, the delay is first held below these, and the cap doubled
+    for as long as that lowers J: exact for lateness up to 2 s, and beyond it unless a still larger delay would pay where
+    twice as much did not.
     """
     shift = int(stretch * TICK_MS + 1e-9)
     if not 0 <= shift <= _MOST_SHIFT_MS:
