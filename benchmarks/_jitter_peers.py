@@ -15,7 +15,7 @@ import numpy.typing as npt
 from _jitter_sets import Case
 
 from rtmedia.config import Config, Jitter
-from rtmedia.jitter.state import ENDED, IDLE, WAIT
+from rtmedia.sim.activity import speech_marks
 from rtmedia.sim.oracle import Bound, constant_oracle, schedule_oracle
 from rtmedia.sim.script import conversation
 from rtmedia.sim.trace import Trace
@@ -27,7 +27,6 @@ try:
 except ImportError:
     JitterBuffer = None
 
-RATE_HZ = 16_000
 TICK_MS = 10.0
 #: Delay worth as much as 100 % concealment.
 PRICE_MS = 10_000.0
@@ -61,15 +60,9 @@ class Played:
 
 def rtmedia(case: Case, price_ms: float = PRICE_MS) -> Played:
     """The production rooms, through `rtmedia.simulate`, effects off."""
-    result = simulate(Config(effects=(), jitter=Jitter(price_ms=price_ms)), trace=case.source)
-    ticks = result.ticks[~np.isin(result.ticks["op"], (IDLE, WAIT, ENDED))]
-    media_ms = ticks["media_pos"] * 1000.0 / RATE_HZ
-    return Played(
-        result.report["mean_delay_ms"],
-        result.report["concealed_pct"],
-        _speech_pct(media_ms, ticks["concealed"] / (RATE_HZ * TICK_MS / 1000.0)),
-        result.report["concealment_events"],
-    )
+    result = simulate(Config(effects=(), jitter=Jitter(price_ms=price_ms)), trace=case.source, oracles=False)
+    report = result.report
+    return Played(report["mean_delay_ms"], report["concealed_pct"], report["speech_concealed_pct"], report["concealment_events"])
 
 
 def fixed(trace: Trace, latency_ms: float = 200.0) -> Played:
@@ -95,9 +88,10 @@ def aiortc(trace: Trace) -> Played | None:
     """The class of aiortc itself, ``JitterBuffer(16, prefetch=4)``, fed in virtual time, and the simplest player behind it.
 
     The player begins with the first frame that comes out and takes one frame a packet length, in their order; where there is none, it plays
-    a packet length of nothing. None where aiortc is not installed.
+    a packet length of nothing. None where aiortc is not installed, and for senders that pause or change their packets: such a player has no
+    timestamps, and its silence in a pause is right.
     """
-    if JitterBuffer is None:
+    if JitterBuffer is None or not trace.regular:
         return None
     buffer = JitterBuffer(capacity=16, prefetch=4)
     begin_ms, length_ms = trace.timeline()
@@ -147,12 +141,9 @@ def _arrivals(trace: Trace) -> Floats:
 
 @lru_cache(maxsize=1)
 def _speech() -> npt.NDArray[np.bool_]:
-    """One mark for each 10 ms of the embedded conversation: louder than 40 dB below its loud parts, and 30 ms around that."""
-    sound = conversation()[0].at(RATE_HZ, 1).block[:, 0]
-    frames = int(RATE_HZ * TICK_MS / 1000.0)
-    power = np.mean(sound[: sound.size // frames * frames].reshape(-1, frames).astype(np.float64) ** 2, axis=1)
-    loud = power > np.percentile(power, 95.0) * 1e-4
-    return np.convolve(loud, np.ones(7), "same") > 0
+    """The marks by which the simulation weighs our own concealment: those of the embedded conversation, which repeats."""
+    sound = conversation()[0]
+    return speech_marks(sound.block, sound.rate_hz)
 
 
 def _speech_pct(media_ms: Floats, concealed: npt.NDArray[np.generic]) -> float:

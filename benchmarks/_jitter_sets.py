@@ -43,6 +43,9 @@ EXTRA = {
     "drift +1000 ppm": "gauss?sd_ms=2&drift_ppm=1000",
     "60 ms packets": "spikes?packet_ms=60",
     "10 ms packets": "head_of_line?packet_ms=10",
+    "packets of 10 to 120 ms": "head_of_line?sender=sizes",
+    "sender that pauses": "spikes?sender=talk",
+    "synthesiser 1 s ahead": "gauss?sender=tts&lead_ms=1000",
 }
 
 

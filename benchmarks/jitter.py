@@ -47,8 +47,7 @@ def peers(case: Case) -> dict[str, Played]:
     figures = neteq().get(case.name) if case.seed is None else None
     if figures is not None:
         found["NetEQ (recorded)"] = Played(figures["above_min_ms"], figures["concealed_pct"])
-    if trace.regular:
-        found |= {name: Played(bound.delay_ms, bound.concealed_pct) for name, bound in limits(trace).items()}
+    found |= {name: Played(bound.delay_ms, bound.concealed_pct) for name, bound in limits(trace).items()}
     return found
 
 

@@ -138,7 +138,7 @@ class Program:
             return self._encoded[start : start + self._packet_octets]
         octets_per_frame = self._octets_per_s // self.rate_hz
         start = self.position_ms(index) * self.rate_hz // 1000 * octets_per_frame % len(self._encoded)
-        size = frames_of_ms(self._timeline[1][index % len(self._timeline[1])], self.rate_hz) * octets_per_frame
+        size = frames_of_ms(self.length_ms(index), self.rate_hz) * octets_per_frame
         audio = self._encoded[start : start + size]
         while len(audio) < size:
             audio += self._encoded[: size - len(audio)]
@@ -151,6 +151,10 @@ class Program:
         begin_ms, length_ms = self._timeline
         lap, row = divmod(index, len(begin_ms))
         return lap * (begin_ms[-1] + length_ms[-1]) + begin_ms[row]
+
+    def length_ms(self, index: int) -> int:
+        """Media in a packet."""
+        return self.packet_ms if self._timeline is None else self._timeline[1][index % len(self._timeline[1])]
 
     def timestamp_ms(self, index: int) -> int:
         """Media time of a packet's first frame on the server's clock."""

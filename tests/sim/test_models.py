@@ -216,6 +216,15 @@ def test_every_sender_can_be_heard(sender):
         assert result.report["concealed_pct"] < 2.0
 
 
+def test_a_pause_of_the_sender_is_neither_delay_nor_concealment():
+    report = simulate(PLAIN, "model:perfect?sender=talk&seconds=20", seed=1).report
+    assert report["mean_delay_ms"] == pytest.approx(20.0, abs=1.0)
+    assert report["p99_delay_ms"] < 30.0
+    assert report["concealed_pct"] == report["speech_concealed_pct"] == 0.0
+    # What knows the future needs no more than it needs without pauses: nothing.
+    assert report["oracle_schedule_j"] < 10.0
+
+
 def test_a_model_is_named_like_a_file():
     trace = trace_from_text("model:tcp?loss=0.02&rtt_ms=150&seed=3&seconds=30&sender=talk&talk_s=3&packet_ms=40")
     same = make_trace("tcp", 3, 30.0, loss=0.02, rtt_ms=150.0, sender="talk", talk_s=3.0, packet_ms=40)
