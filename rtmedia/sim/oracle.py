@@ -195,8 +195,8 @@ def _borders(trace: Trace) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int6
         begin_ms, length_ms = trace.timeline()
         return begin_ms.astype(np.float64), length_ms
     packets = int(trace.seq[-1] - trace.seq[0]) + 1
-    begin_ms = np.arange(packets + 1) * trace.packet_ms
-    return begin_ms[:-1], np.diff(np.rint(begin_ms).astype(np.int64))
+    borders_ms = np.arange(packets + 1, dtype=np.float64) * trace.packet_ms
+    return borders_ms[:-1], np.diff(np.rint(borders_ms).astype(np.int64))
 
 
 def _spans(there: npt.NDArray[np.int32], length: int) -> npt.NDArray[np.int32]:
