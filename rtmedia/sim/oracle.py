@@ -196,7 +196,8 @@ def _borders(trace: Trace) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int6
         return begin_ms.astype(np.float64), length_ms
     packets = int(trace.seq[-1] - trace.seq[0]) + 1
     borders_ms = np.arange(packets + 1, dtype=np.float64) * trace.packet_ms
-    return borders_ms[:-1], np.diff(np.rint(borders_ms).astype(np.int64))
+    whole_ms = np.rint(borders_ms).astype(np.int64)
+    return borders_ms[:-1], whole_ms[1:] - whole_ms[:-1]
 
 
 def _spans(there: npt.NDArray[np.int32], length: int) -> npt.NDArray[np.int32]:
