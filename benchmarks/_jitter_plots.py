@@ -1,4 +1,4 @@
-"""The jitter benchmark's figures: curves of delay against concealment, J as bars, and the ratio to the oracle over seeds."""
+"""The jitter benchmark's figures: curves of delay against concealment, J of every peer, and the ratio to the oracle over seeds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
-import numpy as np
 from _jitter_peers import Played
 from _jitter_sets import HELD_OUT, Case
 from matplotlib.axes import Axes
@@ -39,7 +38,7 @@ def draw(folder: Path, on_record: Found, on_models: Found, curves: Mapping[Case,
     with plt.rc_context(STYLE):
         if curves:
             paths.append(_save(_curves(on_record, curves, bounds), folder / "jitter-curves.png"))
-            paths.append(_save(_bars(on_record), folder / "jitter-j.png"))
+            paths.append(_save(_costs(on_record), folder / "jitter-j.png"))
         if on_models:
             paths.append(_save(_seeds(on_record, on_models), folder / "jitter-seeds.png"))
     return paths
@@ -75,7 +74,7 @@ def _curve(
 ) -> None:
     for name in ("schedule oracle", "schedule oracle, 10 % stretch"):
         points = sorted((found[name].delay_ms, found[name].concealed_pct) for found in bounds.values())
-        axes.plot(*zip(*points, strict=True), "--", color=COLOURS[name], linewidth=1.2, label=name, zorder=2)
+        axes.plot(*zip(*points, strict=True), ".--", color=COLOURS[name], markersize=4, linewidth=1.2, label=name, zorder=2)
     axes.plot(
         *zip(*curve, strict=True),
         "o-",
@@ -122,24 +121,24 @@ def _curve(
     axes.set_xlim(left=0)
 
 
-def _bars(on_record: Found) -> plt.Figure:
-    names = ["schedule oracle, 10 % stretch", "schedule oracle", "rtmedia", "NetEQ (recorded)", "fixed 200 ms", "aiortc"]
-    names = [name for name in names if any(name in played for played in on_record.values())]
-    # By how hard they are for us.
+def _costs(on_record: Found) -> plt.Figure:
+    # Dots and not bars: a bar on a logarithmic axis has no honest length.
+    names = ["schedule oracle, 10 % stretch", "schedule oracle", "fixed 200 ms", "aiortc", "NetEQ (recorded)", "rtmedia"]
     cases = sorted(on_record, key=lambda case: on_record[case]["rtmedia"].cost_ms())
-    figure, axes = plt.subplots(figsize=(9.5, 0.52 * len(cases) + 1.4), layout="constrained")
-    height = 0.82 / len(names)
-    place = np.arange(len(cases))
-    for turn, name in enumerate(names):
-        found = [(at, on_record[case][name].cost_ms()) for at, case in zip(place, cases, strict=True) if name in on_record[case]]
-        offset = (len(names) / 2 - turn - 0.5) * height
-        axes.barh([at + offset for at, _ in found], [max(cost, 1.0) for _, cost in found], height, color=COLOURS[name], label=name)
-    axes.set_yticks(place, [f"{case.name}{' (held out)' if case.part == HELD_OUT else ''}" for case in cases])
+    figure, axes = plt.subplots(figsize=(8.5, 0.32 * len(cases) + 1.4), layout="constrained")
+    for name in names:
+        found = [(on_record[case][name].cost_ms(), at) for at, case in enumerate(cases) if name in on_record[case]]
+        found = [(max(1.0, cost), at) for cost, at in found]  # 0 has no place on this axis
+        oracle = name.startswith("schedule")
+        marker = MARKERS.get(name, "|" if oracle else "o")
+        size = {"|": 12, "*": 11}.get(marker, 7)
+        if found:
+            axes.plot(*zip(*found, strict=True), marker, color=COLOURS[name], markersize=size, mew=2.5 if oracle else 0.5, label=name)
+    axes.set_yticks(range(len(cases)), [f"{case.name}{' (held out)' if case.part == HELD_OUT else ''}" for case in cases])
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.set_xlabel("J = mean delay + 10 000 ms × concealed share, ms (logarithmic; shorter is better)")
-    axes.grid(axis="y", visible=False)
-    axes.set_ylim(-0.6, len(cases) - 0.4)
+    axes.set_xlabel("J = mean delay + 10 000 ms × concealed share, in ms (logarithmic; left is better)")
+    axes.set_ylim(-0.7, len(cases) - 0.3)
     figure.legend(loc="outside upper center", ncols=3, frameon=False)
     return figure
 
@@ -185,10 +184,12 @@ def _seeds(on_record: Found, on_models: Found) -> plt.Figure:
                 )  # fmt: skip
     axes.axvline(1.0, color=COLOURS["schedule oracle"], linewidth=1.2, linestyle="--")
     axes.set_yticks(range(len(names)), list(reversed(names)))
+    axes.set_ylim(-0.7, len(names) - 0.3)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(
-        mpl.ticker.FuncFormatter(lambda value, _: f"{value:g}" if round(value, 6) in (0.6, 0.8, 1.5, 2.0, 3.0, 4.0) else "")
+    axes.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+    axes.set_xticks(
+        [tick for tick in (0.5, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0) if axes.get_xlim()[0] <= tick <= axes.get_xlim()[1]]
     )
     axes.set_xlabel("J over that of the schedule oracle without stretching (logarithmic; left is better)")
     figure.legend(loc="outside upper center", ncols=4, frameon=False)

@@ -142,8 +142,7 @@ def matched_rows(curves: Mapping[Case, Curve]) -> Rows:
             continue
         delay_ms, concealed_pct = figures["above_min_ms"], figures["concealed_pct"]
         at_delay = least(curve, delay_ms, 0)
-        # What NetEQ rounds to 0.00 % we may round too.
-        at_concealed = least(curve, concealed_pct + 0.005, 1)
+        at_concealed = least(curve, concealed_pct + SAME_PCT, 1)
         rows.append(
             {
                 "network": case.name,
