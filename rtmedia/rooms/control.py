@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rtmedia.events import Event, StallEnded, StallStarted, StreamEnded
-from rtmedia.jitter.state import ACCELERATE, DECELERATE, DRAIN, ENDED, HOLD, NORMAL, STALL_MS
+from rtmedia.jitter.state import ACCELERATE, DECELERATE, DRAIN, ENDED, HOLD, NORMAL, PAUSE, STALL_MS
 from rtmedia.rooms.captions import PATIENCE_NS, Captions
 from rtmedia.rooms.ledger import Ledger
 from rtmedia.rooms.line import Line
@@ -110,7 +110,8 @@ class Control:
                     self._outages += 1
                 self._waiting = False
                 if self._concealed_run >= limit:
-                    self._interrupted += self._concealed_run
+                    if int(tick["op"]) != PAUSE:  # else what was waited for was the sender's own silence
+                        self._interrupted += self._concealed_run
                     events.append(StallEnded(int(tick["time_ns"]), ms_of_frames(self._concealed_run, self._rate_hz)))
                 self._concealed_run = 0
 

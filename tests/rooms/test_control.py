@@ -94,6 +94,20 @@ def test_stops_are_counted_as_neteq_counts_them():
     assert 0.3 < neteq["delayedPacketOutageSamples"] / 16_000 < 0.75
 
 
+def test_waiting_through_a_senders_pause_is_no_interruption():
+    bench = Bench().load(voice(4))
+    later = bench.packets["seq"] >= 75
+    for clock in ("arrival_ns", "media_time_ns"):
+        bench.packets[clock][later] += 500 * NS_PER_MS
+    control = Control(bench.line)
+    looked_at(bench, control, 380)
+    neteq = control.snapshot()["neteq"]
+    assert neteq["generatedNoiseSamples"] == pytest.approx(16 * 500, abs=16 * 40)
+    outage = ("delayedPacketOutageSamples", "delayedPacketOutageEvents")
+    kinds = ("interruptionCount", "totalInterruptionDuration", *outage, "concealedSamples")
+    assert [neteq[name] for name in kinds] == [0] * 5
+
+
 def test_the_end_is_told_once_after_all_captions_and_all_sound():
     bench = Bench().load(voice(2))
     control = Control(bench.line)
