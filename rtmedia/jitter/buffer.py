@@ -57,9 +57,6 @@ from rtmedia.jitter.timeline import buffer_available, mean_square_at, merge_at_m
 from rtmedia.rt.kernel import copy_octets, kernel, pointer_void
 from rtmedia.rt.memory import view_block, view_f4, view_f8
 
-#: How far d may be from C before a splice is worth hearing: half a tick. A perfect network is played as it came.
-DEAD_MS = 5.0
-
 
 @kernel("b1(i8, f8)")
 def noise_is_quiet(address, mean_square):
@@ -78,10 +75,10 @@ def _plan_splice(address, error_ms, draining, available):
     if draining:
         wish = -1
         rate = 0.60 if quiet else 0.30
-    elif error_ms > DEAD_MS:
+    elif error_ms > b.splice_above_ms:
         wish = 1
         rate = 0.50 if quiet else (0.37 if error_ms > 150.0 else 0.15)
-    elif error_ms < -DEAD_MS:
+    elif error_ms < -b.splice_above_ms:
         wish = -1
         rate = 0.50 if quiet else 0.10
     else:

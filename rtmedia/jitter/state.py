@@ -29,6 +29,8 @@ CONCEAL_FADE_MS = 8  # cross-fade from concealment into speech
 JOINT_FADE_MS = 4  # fades on both sides where two connections meet
 END_FADE_MS = 10  # from the last word to silence
 STALL_MS = 150  # concealment that counts as a stop (NetEQ: interruption)
+#: How far d may be from C before a splice is worth hearing: half a tick. A perfect network is played as it came.
+DEAD_MS = 5.0
 GUARD_MS = 200  # of the store, behind m: what splices may still touch
 
 ENTRY_DTYPE = np.dtype(
@@ -57,6 +59,7 @@ BUFFER_DTYPE = np.dtype(
         ("cap_ms", "f8"),  # largest playout delay before a resync
         ("ordered", "i8"),  # the transport keeps order: what is missing while newer is here is lost
         ("frames_per_ms", "f8"),
+        ("splice_above_ms", "f8"),  # how far d may be from C before a splice
         # memory
         ("store", "i8"),
         ("entries", "i8"),
@@ -137,6 +140,8 @@ class Buffer:
         How much audio can wait, at least.
     profile
         ``"conversation"`` or ``"listening"``: how far behind playback may fall before it skips.
+    splice_above_ms
+        How far the playout delay may be from the control delay before a splice; what is less is left to whoever sets it.
     """
 
     def __init__(
@@ -151,6 +156,7 @@ class Buffer:
         max_ms: float = 1_000.0,
         start_ms: float = 40.0,
         store_ms: float = 8_000.0,
+        splice_above_ms: float = DEAD_MS,
     ) -> None:
         self.block_frames = rate_hz // 100
         capacity = 1 << math.ceil(math.log2((store_ms + GUARD_MS) * rate_hz / 1000))
@@ -172,6 +178,7 @@ class Buffer:
         state["cap_ms"] = 1_500.0 if profile == "conversation" else 5_000.0
         state["ordered"] = transport == "tcp"
         state["frames_per_ms"] = rate_hz / 1000
+        state["splice_above_ms"] = splice_above_ms
         for name in ("store", "entries", "delay", "conceal", "noise", "window", "scratch", "splice_result", "history"):
             state[name] = getattr(self, name).ctypes.data
         state["scratch_size"] = self.scratch.size

@@ -155,6 +155,8 @@ class Control:
             "resync_ms_total": ms_of_frames(int(b["resync"]), rate),
             "stalls_total": int(b["stalls"]),
             "longest_stall_ms": ms_of_frames(int(b["longest_stall"]), rate),
+            "resample_ratio": float(tick["resample_ratio"]) if tick is not None else 1.0,
+            "drift_ppm": float(line.render.drift["drift"][0]) * 1e6 if line.render.drift is not None else 0.0,
             "neteq": neteq_statistics(line, outages=self._outages, interrupted=self._interrupted),
             "frames_played_total": int(words[SINK_POS]),
             "underruns_total": int(words[UNDERRUNS]),
