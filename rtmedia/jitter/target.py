@@ -106,7 +106,7 @@ def _spike(address, memory, now_ms):
 @kernel("f8(f8)")
 def _covering(spike_ms):
     """The least delay that, stretched while nothing arrives, lasts through a spike."""
-    return max(min(spike_ms, DRAIN_AFTER_MS), (spike_ms + DRAIN_GAIN * DRAIN_AFTER_MS) / (1.0 + DRAIN_GAIN))
+    return spike_ms if spike_ms <= DRAIN_AFTER_MS else (spike_ms + DRAIN_GAIN * DRAIN_AFTER_MS) / (1.0 + DRAIN_GAIN)
 
 
 @kernel("f8(i8)")

@@ -26,7 +26,10 @@ def live(state, packets):
 
 
 def covering(spike):
-    return max(min(spike, t.DRAIN_AFTER_MS), (spike + t.DRAIN_GAIN * t.DRAIN_AFTER_MS) / (1 + t.DRAIN_GAIN))
+    """The least delay that, with what stretching adds to it, lasts."""
+    if spike <= t.DRAIN_AFTER_MS:
+        return spike
+    return t.DRAIN_AFTER_MS + (spike - t.DRAIN_AFTER_MS) / (1 + t.DRAIN_GAIN)
 
 
 def reference_cost(packets, constant, memory, price_ms, limit_ms=1_000.0):
