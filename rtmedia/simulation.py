@@ -7,7 +7,6 @@ time. Nothing here decides anything about sound: that is the line's doing, as it
 from __future__ import annotations
 
 import wave
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,13 +21,14 @@ from rtmedia.events import Event
 from rtmedia.jitter.state import ENDED, IDLE, WAIT
 from rtmedia.ports import EPOCH_SHIFT, FLAG_END_OF_STREAM, FLAG_NEW_EPOCH, NO_MEDIA_TIME, Block
 from rtmedia.protocol.media_v1 import MediaV1
-from rtmedia.protocol.messages import Media, TranscriptMessage
+from rtmedia.protocol.messages import MEDIA_TIME_LIMIT_MS, TranscriptMessage
 from rtmedia.rooms.control import Control
-from rtmedia.rooms.doorways import WIRE_DTYPE
+from rtmedia.rooms.doorways import TICK_DTYPE, WIRE_DTYPE
 from rtmedia.rooms.line import Line
 from rtmedia.rooms.walk import walk
 from rtmedia.sim.options import ServerOptions
-from rtmedia.sim.stream import Delivery, Material, Program, deliveries
+from rtmedia.sim.stream import Material, Program
+from rtmedia.sim.timetable import Timetable, timetable
 from rtmedia.stats import Stats
 from rtmedia.units import NS_PER_MS, NS_PER_S
 
@@ -113,9 +113,9 @@ def simulate(
     program = Program(options, Material.of(options), config.rate_hz)
     device_rate_hz = config.device_rate_hz or config.rate_hz
     line = make_line(config, device_rate_hz)
-    run = _Walk(line, MediaV1(config.header, config.conversation_id, config.rate_hz))
-    run.run(program)
-    ticks = np.concatenate(run.ticks)
+    run = _Walk(line, MediaV1(config.header, config.conversation_id, config.rate_hz), program)
+    run.run()
+    ticks = np.concatenate([found.view(np.uint8) for found in run.ticks]).view(TICK_DTYPE)
     report = _report(line, ticks, run)
     stats = Stats(
         state="closed",
@@ -147,23 +147,32 @@ def _options(config: Config, trace: str | Path | None, speech: str | Path | None
 class _Walk:
     """One run: the clock, the device and the network in turn."""
 
-    def __init__(self, line: Line, protocol: MediaV1) -> None:
+    def __init__(self, line: Line, protocol: MediaV1, program: Program) -> None:
         self.line = line
         self.control = Control(line)
-        self.protocol = protocol
         self.events: list[Event] = []
         self.blocks: list[Block] = []
         self.ticks: list[npt.NDArray[Any]] = []
-        self.sent = self.lost = self.duplicates = self.overflow = 0
-        self.fastest_ms = np.inf
-        self._following: Delivery | None = None
-        self._last_ns = EPOCH_NS  # the newest arrival
-        self._ended = False
-        self._arrived: list[tuple[int, int, int, int, int]] = []  # fields of `WIRE_DTYPE`, for the next ticks
-        self._payloads: list[bytes] = []
-        self._flags = FLAG_NEW_EPOCH | 1 << EPOCH_SHIFT
+        self.overflow = 0
+        self.timetable = table = timetable(program)
+        self._texts = [(EPOCH_NS + due_ns, protocol.feed(message)) for due_ns, message in table.texts]
+        self._last_ns = EPOCH_NS + table.last_ns
+        # The end of the stream comes with the tick in which the last message arrived.
+        end_ns = EPOCH_NS + max(1, -(-table.last_ns // TICK_NS)) * TICK_NS
+        self._records, self._octets = _wire(program, table, end_ns)
+        self._arrivals_ns = self._records["arrival_ns"].copy()
+        self._at = 0  # in the records
+        self._text_at = 0
+        self._octet_at = 0
 
-    def run(self, program: Program) -> None:
+    @property
+    def fastest_ms(self) -> float:
+        """Arrival minus media time of the fastest packet."""
+        taken = self._records[:-1]
+        delays_ms = (taken["arrival_ns"] - EPOCH_NS) / NS_PER_MS - taken["media_time_ns"] // NS_PER_MS
+        return float(delays_ms[taken["length"] > 0].min(initial=np.inf))
+
+    def run(self) -> None:
         """Deliver every message at its time, and pull until the stream is played out.
 
         The control side looks every `POLL_TICKS` ticks, and after every tick while a caption waits or the stream
@@ -171,108 +180,101 @@ class _Walk:
         """
         control = self.control
         control.keep_ticks = self.ticks
-        messages = deliveries(program)
-        self._following = next(messages, None)
         self.line.step(EPOCH_NS)  # fills the audio ring before the device first asks
         now_ns = EPOCH_NS
         count = 0
         while not control.ended:
-            ticks = 1 if control.captions.waiting or self._following is None else POLL_TICKS - count % POLL_TICKS
-            ticks = self._receive(messages, now_ns, ticks)
+            ticks = self._receive(now_ns, POLL_TICKS - count % POLL_TICKS)
             self._play(now_ns, ticks)
             now_ns += ticks * TICK_NS
             count += ticks
             self.events.extend(control.poll(now_ns)[0])
-            if self._following is None and now_ns - self._last_ns > TAIL_LIMIT_NS:
+            if now_ns - self._last_ns > TAIL_LIMIT_NS:
                 raise AssertionError(f"the stream did not end within {TAIL_LIMIT_NS // NS_PER_S} s of its last packet")
         self.events.extend(control.poll(now_ns)[0])
-        self._count(program)
 
-    def _receive(self, messages: Iterator[Delivery], now_ns: int, ticks: int) -> int:
-        """Take the messages of the next ticks; returns how many ticks may pass until control must look."""
-        following = self._following
-        while following is not None and (due_ns := EPOCH_NS + following.due_ns) <= now_ns + ticks * TICK_NS:
-            self._take(following.data, due_ns)
-            self._last_ns = due_ns
-            following = next(messages, None)
-            if self.control.captions.waiting or following is None:
-                ticks = max(1, -(-(due_ns - now_ns) // TICK_NS))  # not beyond the tick in which it arrived
-        self._following = following
-        if following is None and not self._ended:
-            self._ended = True
-            self._arrived.append((now_ns + ticks * TICK_NS, 0, NO_MEDIA_TIME, FLAG_END_OF_STREAM, 0))
+    def _receive(self, now_ns: int, ticks: int) -> int:
+        """Take the texts of the next ticks; returns how many ticks may pass until control must look."""
+        end_ns = int(self._arrivals_ns[-1])
+        if self.control.captions.waiting or now_ns >= end_ns:
+            ticks = 1
+        stops_ns = [end_ns, *(due_ns for due_ns, _ in self._texts[self._text_at : self._text_at + 1])]
+        ticks = max(1, min([ticks, *(-(-(due_ns - now_ns) // TICK_NS) for due_ns in stops_ns)]))
+        while self._text_at < len(self._texts) and self._texts[self._text_at][0] <= now_ns + ticks * TICK_NS:
+            due_ns, item = self._texts[self._text_at]
+            self._text_at += 1
+            if isinstance(item, TranscriptMessage):
+                self.control.captions.add(
+                    text=item.text,
+                    confidence=item.confidence,
+                    timestamp_ms=item.timestamp_ms,
+                    epoch=1,
+                    arrival_ns=due_ns,
+                    speaker=item.speaker,
+                )
         return ticks
 
-    def _take(self, data: bytes | str, arrival_ns: int) -> None:
-        item = self.protocol.feed(data)
-        if type(item) is Media:
-            time_ns = NO_MEDIA_TIME if item.timestamp_ms is None else item.timestamp_ms * NS_PER_MS
-            self._arrived.append((arrival_ns, item.seq or 0, time_ns, self._flags, len(item.payload)))
-            self._payloads.append(item.payload)
-            self._flags = 0
-        elif type(item) is TranscriptMessage:
-            self.control.captions.add(
-                text=item.text,
-                confidence=item.confidence,
-                timestamp_ms=item.timestamp_ms,
-                epoch=1,
-                arrival_ns=arrival_ns,
-                speaker=item.speaker,
-            )
-
     def _play(self, now_ns: int, ticks: int) -> None:
-        """Let the rooms walk through `ticks` ticks with what has arrived for them."""
+        """Let the rooms walk through `ticks` ticks with what arrives in them."""
         line = self.line
-        records = np.array(self._arrived, WIRE_DTYPE)
-        octets = np.frombuffer(b"".join(self._payloads) or b"\0", np.uint8)
-        self._arrived.clear()
-        self._payloads.clear()
+        begin = self._at
+        end = int(np.searchsorted(self._arrivals_ns, now_ns + ticks * TICK_NS, side="right"))
         frames = line.device_rate_hz // 100
         out = np.empty((ticks * frames, line.channels), np.float32)
+        octets = int(self._records["length"][begin:end].sum())
         self.overflow += walk(
             line.decode.wire_records.address,
             line.decode.wire_octets.address,
             line.decode.address,
             line.render.address,
             line.play.address,
-            records.ctypes.data,
-            len(records),
-            octets.ctypes.data,
+            self._records.ctypes.data + begin * WIRE_DTYPE.itemsize,
+            end - begin,
+            self._octets.ctypes.data + self._octet_at,
             out.ctypes.data,
             frames,
             ticks,
             now_ns,
             TICK_NS,
         )
-        if len(records) and records["flags"][-1] == FLAG_END_OF_STREAM and records["length"][-1] < 0:
-            self._ended = False  # the end must arrive: it is sent again, as the receive room does
-            self.overflow -= 1
+        self._at = end
+        self._octet_at += octets
         self.blocks.append(out)
-        stamped = records[(records["media_time_ns"] != NO_MEDIA_TIME) & (records["length"] > 0)]
-        if len(stamped):
-            delays_ms = (stamped["arrival_ns"] - EPOCH_NS) / NS_PER_MS - stamped["media_time_ns"] // NS_PER_MS
-            self.fastest_ms = min(self.fastest_ms, float(delays_ms.min()))
+        if end == len(self._records) and self._records["length"][-1] < 0:
+            # the end must arrive: it is sent again, as the receive room does
+            self.overflow -= 1
+            self._at -= 1
+            self._records["length"][-1] = 0
+            self._records["arrival_ns"][-1] = self._arrivals_ns[-1] = now_ns + (ticks + 1) * TICK_NS
 
-    def _count(self, program: Program) -> None:
-        """Packets sent, lost and doubled by the network, asked of a second, equal network."""
-        network = program.network(0)
-        for index in range(program.packets or 0):
-            arrivals = network.arrivals(index, index * program.packet_ns)
-            self.sent += 1
-            self.lost += not arrivals
-            self.duplicates += max(0, len(arrivals) - 1)
+
+def _wire(program: Program, table: Timetable, end_ns: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]:
+    """All that comes over the wire, as the receive room writes it: `WIRE_DTYPE` records, the end last, and their octets."""
+    good = np.abs(table.timestamp_ms) < MEDIA_TIME_LIMIT_MS  # a protocol takes no others
+    packet = table.packet[good]
+    payloads = [program.payload(index) for index in packet.tolist()]
+    records = np.zeros(len(packet) + 1, WIRE_DTYPE)
+    records["arrival_ns"][:-1] = EPOCH_NS + table.due_ns[good]
+    records["seq"][:-1] = (program.first_seq(0) + packet) & 0xFFFFFFFF
+    records["media_time_ns"][:-1] = table.timestamp_ms[good] * NS_PER_MS
+    records["length"][:-1] = [len(payload) for payload in payloads]
+    records[-1] = (end_ns, 0, NO_MEDIA_TIME, 0, 0)
+    records["flags"][0] = FLAG_NEW_EPOCH | 1 << EPOCH_SHIFT
+    records["flags"][-1] = FLAG_END_OF_STREAM
+    return records, np.frombuffer(b"".join(payloads) or b"\0", np.uint8)
 
 
 def _report(line: Line, ticks: npt.NDArray[Any], run: _Walk) -> dict[str, Any]:
     b = line.buffer.state[0]
     playing = ticks[~np.isin(ticks["op"], (IDLE, WAIT, ENDED))]
-    if len(playing) == 0 or run.sent == 0:
+    table = run.timetable
+    if len(playing) == 0 or table.sent == 0:
         raise ConfigError("nothing was played: no packet of the trace arrives; check its arrival_ms column")
     now_ms = (playing["time_ns"] - EPOCH_NS) / NS_PER_MS
     delay_ms = now_ms - playing["media_pos"] * 1000.0 / line.rate_hz - run.fastest_ms
     frames = int(b["total"])
     percent = 100.0 / max(1, frames)
-    per_packet = 100.0 / run.sent
+    per_packet = 100.0 / table.sent
     return {
         "mean_delay_ms": float(delay_ms.mean()),
         "p50_delay_ms": float(np.percentile(delay_ms, 50)),
@@ -282,12 +284,12 @@ def _report(line: Line, ticks: npt.NDArray[Any], run: _Walk) -> dict[str, Any]:
         "accelerated_pct": int(b["accelerated"]) * percent,
         "decelerated_pct": int(b["decelerated"]) * percent,
         "late_pct": int(b["late"]) * per_packet,
-        "lost_pct": run.lost * per_packet,
-        "duplicate_pct": run.duplicates * per_packet,
+        "lost_pct": table.lost * per_packet,
+        "duplicate_pct": table.duplicates * per_packet,
         "resync_ms": int(b["resync"]) * 1000.0 / line.rate_hz,
         "stalls": int(b["stalls"]),
         "longest_stall_ms": int(b["longest_stall"]) * 1000.0 / line.rate_hz,
-        "packets": run.sent,
+        "packets": table.sent,
         "frames": frames,
         "seconds": frames / line.rate_hz,
         "captions": run.control.captions.released,

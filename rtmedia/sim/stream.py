@@ -65,9 +65,9 @@ def _trace(name: str) -> Trace:
     path, bundled, member = name.rpartition(".npz:")
     if not bundled:
         return read_trace(name)
-    bundle = read_bundle(f"{path}.npz")
+    bundle = read_bundle(f"{path}.npz", member)
     if member not in bundle:
-        raise ConfigError(f"trace bundle {path}.npz has no {member!r}; it has {', '.join(sorted(bundle))}")
+        raise ConfigError(f"trace bundle {path}.npz has no {member!r}; it has {', '.join(sorted(read_bundle(f'{path}.npz')))}")
     return bundle[member]
 
 
@@ -159,7 +159,7 @@ def deliveries(program: Program, connection: int = 0, position_ns: int = 0) -> I
     audio: Iterator[tuple[int, int, Utterance | None]] = ((index * program.packet_ns, index, None) for index in indices)
     waiting: list[tuple[int, int, Delivery]] = []  # a heap; the middle number keeps equals in order
     order = 0
-    for send_ns, number, utterance in heapq.merge(audio, _texts(program, first), key=lambda event: event[0]):
+    for send_ns, number, utterance in heapq.merge(audio, texts(program, first), key=lambda event: event[0]):
         if utterance is None:
             horizon_ns = network.earliest_ns(number, send_ns)
             while waiting and waiting[0][0] <= horizon_ns:
@@ -175,12 +175,12 @@ def deliveries(program: Program, connection: int = 0, position_ns: int = 0) -> I
         else:
             due_ns = max(network.text_arrival_ns(send_ns), position_ns)
             order += 1
-            heapq.heappush(waiting, (due_ns, order, Delivery(due_ns, _text_message(utterance, number))))
+            heapq.heappush(waiting, (due_ns, order, Delivery(due_ns, text_message(utterance, number))))
     while waiting:
         yield heapq.heappop(waiting)[2]
 
 
-def _texts(program: Program, first: int) -> Iterator[tuple[int, int, Utterance | None]]:
+def texts(program: Program, first: int) -> Iterator[tuple[int, int, Utterance]]:
     """Send time, timestamp and utterance, from packet `first` on, lap after lap, sorted."""
     lead_ms = program.options.transcript_lead_ms
     begin_ms = first * program.packet_ms
@@ -207,7 +207,8 @@ def _audio_message(program: Program, seq: int, index: int) -> bytes | str:
     return _HEADERS[program.options.header].pack(seq, timestamp_ms) + payload
 
 
-def _text_message(utterance: Utterance, timestamp_ms: int) -> str:
+def text_message(utterance: Utterance, timestamp_ms: int) -> str:
+    """An utterance as it travels."""
     message: dict[str, object] = {
         "type": "transcript",
         "text": utterance.text,
