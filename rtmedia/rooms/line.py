@@ -124,6 +124,11 @@ class Line:
         late = at_source * self.device_rate_hz / self.rate_hz + self.resampler.delay_frames
         return round(late + self.gain.latency_frames + self.limiter.latency_frames)
 
+    def mute(self) -> None:
+        """From now on nobody listens: everything is decided as ever, but no block is made. Before the first step only."""
+        self.render.state["mute"] = 1
+        self.buffer.conceal["header"]["muted"] = 1
+
     def step(self, now_ns: int) -> bool:
         """Decode what waits, then render what fits. For drivers with one thread."""
         worked = False
