@@ -6,6 +6,7 @@ time. Nothing here decides anything about sound: that is the line's doing, as it
 
 from __future__ import annotations
 
+import functools
 import wave
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from rtmedia.assembly import make_line
 from rtmedia.config import Config
 from rtmedia.errors import ConfigError
 from rtmedia.events import Event
+from rtmedia.jitter.splice_map import SpliceMap
 from rtmedia.jitter.state import ENDED, IDLE, WAIT
 from rtmedia.ports import EPOCH_SHIFT, FLAG_END_OF_STREAM, FLAG_NEW_EPOCH, NO_MEDIA_TIME, Block
 from rtmedia.protocol.media_v1 import MediaV1
@@ -28,7 +30,7 @@ from rtmedia.rooms.doorways import TICK_DTYPE, WIRE_DTYPE
 from rtmedia.rooms.line import Line
 from rtmedia.rooms.walk import walk
 from rtmedia.sim.options import ServerOptions
-from rtmedia.sim.stream import Material, Program
+from rtmedia.sim.stream import Lap, Material, Program
 from rtmedia.sim.timetable import Timetable, timetable
 from rtmedia.stats import Stats
 from rtmedia.units import NS_PER_MS, NS_PER_S
@@ -119,7 +121,7 @@ def simulate(
     device_rate_hz = config.device_rate_hz or config.rate_hz
     line = make_line(config, device_rate_hz)
     if not audio:
-        line.mute()
+        line.mute(_splices(program.lap, config.rate_hz), program.options.start_timestamp_ms * config.rate_hz // 1000)
     run = _Walk(line, MediaV1(config.header, config.conversation_id, config.rate_hz), program)
     run.run()
     ticks = np.concatenate([found.view(np.uint8) for found in run.ticks]).view(TICK_DTYPE)
@@ -133,6 +135,12 @@ def simulate(
         **run.control.snapshot(),
     )
     return SimulationReport(report, np.concatenate(run.blocks), device_rate_hz, tuple(run.events), stats, ticks)
+
+
+@functools.lru_cache(maxsize=4)
+def _splices(lap: Lap, rate_hz: int) -> SpliceMap:
+    """Kept from one simulation to the next: a search over many settings asks for the same splices."""
+    return SpliceMap(lap.block.mean(axis=1, dtype=np.float32), rate_hz)
 
 
 def _options(config: Config, trace: str | Path | None, speech: str | Path | None, seed: int | None) -> ServerOptions:
@@ -164,8 +172,8 @@ class _Walk:
         self._texts = [(EPOCH_NS + due_ns, protocol.feed(message)) for due_ns, message in table.texts]
         self._last_ns = EPOCH_NS + table.last_ns
         # The end of the stream comes with the tick in which the last message arrived.
-        self._end_ns = EPOCH_NS + max(1, -(-table.last_ns // TICK_NS)) * TICK_NS
-        self._records, self._octets = _wire(program, table, self._end_ns)
+        end_ns = EPOCH_NS + max(1, -(-table.last_ns // TICK_NS)) * TICK_NS
+        self._records, self._octets = _wire(program, table, end_ns)
         self._octets_before = np.append(0, np.cumsum(self._records["length"]))
         self._at = 0  # in the records
         self._text_at = 0
@@ -209,7 +217,9 @@ class _Walk:
         `due_ns` is when the first caption in waiting will be heard, where that is known. It may become later, never earlier.
         """
         first = self.control.captions.first
-        stops_ns = [now_ns + POLL_TICKS * TICK_NS, self._end_ns]
+        stops_ns = [now_ns + POLL_TICKS * TICK_NS]
+        if self._at < len(self._records):
+            stops_ns.append(int(self._records["arrival_ns"][-1]))  # the end: it may have to be sent again
         if first is not None:
             stops_ns.append(first[2] + PATIENCE_NS if due_ns is None else due_ns)
         if self._text_at < len(self._texts):
@@ -272,16 +282,16 @@ def _wire(program: Program, table: Timetable, end_ns: int) -> tuple[npt.NDArray[
     """All that comes over the wire, as the receive room writes it: `WIRE_DTYPE` records, the end last, and their octets."""
     good = np.abs(table.timestamp_ms) < MEDIA_TIME_LIMIT_MS  # a protocol takes no others
     packet = table.packet[good]
-    payloads = [program.payload(index) for index in packet.tolist()]
+    lengths, octets = program.payloads(packet)
     records = np.zeros(len(packet) + 1, WIRE_DTYPE)
     records["arrival_ns"][:-1] = EPOCH_NS + table.due_ns[good]
     records["seq"][:-1] = (program.first_seq(0) + packet) & 0xFFFFFFFF
     records["media_time_ns"][:-1] = table.timestamp_ms[good] * NS_PER_MS
-    records["length"][:-1] = [len(payload) for payload in payloads]
+    records["length"][:-1] = lengths
     records[-1] = (end_ns, 0, NO_MEDIA_TIME, 0, 0)
     records["flags"][0] = FLAG_NEW_EPOCH | 1 << EPOCH_SHIFT
     records["flags"][-1] = FLAG_END_OF_STREAM
-    return records, np.frombuffer(b"".join(payloads) or b"\0", np.uint8)
+    return records, octets
 
 
 def _report(line: Line, ticks: npt.NDArray[Any], run: _Walk) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from numba import carray
 from rtmedia.dsp.stretch import find_splice, noise_floor_update, quiet_limit
 from rtmedia.jitter.conceal import background_update, conceal_begin, conceal_next
 from rtmedia.jitter.delay import DELAY_DTYPE, delay_control
+from rtmedia.jitter.splice_map import recall_splice
 from rtmedia.jitter.state import (
     ACCELERATE,
     ADVANCE,
@@ -66,6 +67,29 @@ def noise_is_quiet(address, mean_square):
     """Whether a stretch is no more than background."""
     b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
     return mean_square <= quiet_limit(view_f8(b.noise, 1)[0])
+
+
+@kernel("i8(i8, i8, i8, i8, i8, i8)")
+def _find(address, history, future, shortest, longest, wish):
+    """`find_splice` around m; its result lies in ``splice_result``, the point counted from m."""
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    if b.splice_map != 0:
+        return recall_splice(address, history, future, longest, wish)
+    window = view_f4(b.window, history + future)
+    store = view_block(b.store, b.capacity, b.channels)
+    scale = np.float32(1.0 / b.channels)
+    for i in range(history + future):
+        mixed = np.float32(0.0)
+        for c in range(b.channels):
+            mixed += store[(b.m - history + i) & (b.capacity - 1), c]
+        window[i] = mixed * scale
+    result = view_f8(b.splice_result, 8)
+    last = history + future - (2 * shortest if wish > 0 else shortest)
+    limit = quiet_limit(view_f8(b.noise, 1)[0])
+    scratch = view_f8(b.scratch, b.scratch_size)
+    found = find_splice(window, history, future, shortest, longest, history, last, wish, b.rate_hz, limit, scratch, result)
+    result[0] -= history
+    return found
 
 
 @kernel("void(i8, f8, i8, i8)")
@@ -106,20 +130,9 @@ def _plan_splice(address, error_ms, draining, available):
         longest = min(longest, future)
     if longest < shortest:
         return
-    window = view_f4(b.window, history + future)
-    store = view_block(b.store, b.capacity, b.channels)
-    scale = np.float32(1.0 / b.channels)
-    for i in range(history + future):
-        mixed = np.float32(0.0)
-        for c in range(b.channels):
-            mixed += store[(b.m - history + i) & (b.capacity - 1), c]
-        window[i] = mixed * scale
-    result = view_f8(b.splice_result, 8)
-    last = history + future - (2 * shortest if wish > 0 else shortest)
-    limit = quiet_limit(view_f8(b.noise, 1)[0])
-    scratch = view_f8(b.scratch, b.scratch_size)
-    if find_splice(window, history, future, shortest, longest, history, last, wish, b.rate_hz, limit, scratch, result) == 0:
+    if _find(address, history, future, shortest, longest, wish) == 0:
         return
+    result = view_f8(b.splice_result, 8)
     likeness = result[2]
     needed = 0.9 - 0.4 * min(1.0, abs(error_ms) / 200.0)
     if draining:
@@ -127,7 +140,7 @@ def _plan_splice(address, error_ms, draining, available):
     if likeness < needed and not noise_is_quiet(address, result[3]):
         return
     b.splice = wish
-    b.splice_at = b.m - history + int(result[0])
+    b.splice_at = b.m + int(result[0])
     b.splice_lag = int(result[1])
     b.budget_ms -= b.splice_lag / b.frames_per_ms
 

@@ -69,6 +69,8 @@ BUFFER_DTYPE = np.dtype(
         ("splice_result", "i8"),
         ("history", "i8"),  # HISTORY_MS of played audio, then the block being made
         ("history_frames", "i8"),
+        ("splice_map", "i8"),  # rtmedia.jitter.splice_map, of which map_origin is the first frame; 0: splices are searched for
+        ("map_origin", "i8"),
         # position
         ("phase", "i8"),
         ("m", "i8"),

@@ -110,7 +110,19 @@ class Ledger:
         self._chain = chain_latency_frames
         self._chain_ms = chain_latency_frames * 1000.0 / device_rate_hz
         self._blocks, self._calls, self._packets = _Recent(), _Recent(), _Recent()
-        self.histograms = {name: Histogram() for name in TERMS}
+        self._histograms = {name: Histogram() for name in TERMS}
+        self._closed: list[npt.NDArray[np.float64]] = []  # packets not yet counted: a row for each term
+        self._closed_count = 0
+
+    @property
+    def histograms(self) -> dict[str, Histogram]:
+        """Of each of `TERMS`, over all packets closed so far."""
+        if self._closed:
+            for name, values_ms in zip(TERMS, np.concatenate(self._closed, axis=1), strict=True):
+                self._histograms[name].add(values_ms)
+            self._closed.clear()
+            self._closed_count = 0
+        return self._histograms
 
     def add_blocks(self, ticks: npt.NDArray[Any]) -> None:
         """Take records of `rtmedia.rooms.doorways.TICK_DTYPE`."""
@@ -140,8 +152,10 @@ class Ledger:
             ring_ms = total_ms - decode_ms - buffer_ms - self._chain_ms
             chain_ms = np.full(len(known), self._chain_ms)
             device_ms = (dac_ns[at] - time_ns[at]) / NS_PER_MS + (out_pos - sink_pos[at]) * 1000.0 / self._device_rate_hz
-            for name, values_ms in zip(TERMS, (decode_ms, buffer_ms, ring_ms, chain_ms, total_ms, device_ms), strict=True):
-                self.histograms[name].add(values_ms)
+            self._closed.append(np.stack((decode_ms, buffer_ms, ring_ms, chain_ms, total_ms, device_ms)))
+            self._closed_count += len(known)
+            if self._closed_count >= KEEP:
+                _ = self.histograms
         self._packets.drop(done)
 
     def heard_at_ns(self, epoch: int, media_pos: int) -> int | None:

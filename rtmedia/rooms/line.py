@@ -14,6 +14,7 @@ from rtmedia.dsp.gate import SpectralGate
 from rtmedia.dsp.limiter import Limiter
 from rtmedia.dsp.resample import make_resampler
 from rtmedia.errors import ConfigError
+from rtmedia.jitter.splice_map import SpliceMap
 from rtmedia.jitter.state import Buffer
 from rtmedia.ports import Codec, Effect, Format
 from rtmedia.rooms.decode import Decode, decode_step
@@ -124,10 +125,20 @@ class Line:
         late = at_source * self.device_rate_hz / self.rate_hz + self.resampler.delay_frames
         return round(late + self.gain.latency_frames + self.limiter.latency_frames)
 
-    def mute(self) -> None:
-        """From now on nobody listens: everything is decided as ever, but no block is made. Before the first step only."""
-        self.render.state["mute"] = 1
+    def mute(self, splices: SpliceMap, origin: int) -> None:
+        """From now on nobody listens: everything is decided as ever, but no block is made. Before the first step only.
+
+        Parameters
+        ----------
+        splices
+            Of the speech that will be heard.
+        origin
+            Where it begins, in frames of the sender's clock.
+        """
+        self.splices = splices  # kept alive
+        self.buffer.state["splice_map"], self.buffer.state["map_origin"] = splices.address, origin
         self.buffer.conceal["header"]["muted"] = 1
+        self.render.state["mute"] = 1
 
     def step(self, now_ns: int) -> bool:
         """Decode what waits, then render what fits. For drivers with one thread."""

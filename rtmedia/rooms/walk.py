@@ -64,7 +64,7 @@ def walk(wire_records, wire_octets, decode, render, play, messages, count, paylo
         How many at most, after which time, how far apart.
     epoch, media_pos
         A moment that somebody waits for: the walk ends with the tick that renders a block of this connection from
-        `media_pos` on, or of a later one. Epoch 0: nobody does.
+        `media_pos` on, or of a later one. Epoch 0: nobody does. It ends, too, with every tick 100 ms after the stream's end.
 
     Returns
     -------
@@ -91,6 +91,8 @@ def walk(wire_records, wire_octets, decode, render, play, messages, count, paylo
             payloads += length
             at += 1
         tick(play, decode, render, out if r.mute else out + i * frames * p.channels * 4, frames, now)
+        if b.ended_run >= r.rate_hz // 10:
+            return i + 1
         connection = b.heard_epoch >> RESTART_BITS
         if epoch > 0 and (connection > epoch or (connection == epoch and b.heard_media_pos >= media_pos)):
             return i + 1

@@ -6,6 +6,7 @@ Program time is nanoseconds since the stream began. A server turns it into real 
 from __future__ import annotations
 
 import base64
+import functools
 import heapq
 import itertools
 import json
@@ -16,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from rtmedia.codec import codec_named
 from rtmedia.errors import ConfigError
@@ -37,6 +39,27 @@ class Delivery:
     due_ns: int
     data: bytes | str
     seq: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Lap:
+    """The speech as a stream repeats it: `block`, whole packets of it, and the same encoded."""
+
+    block: Block
+    encoded: bytes
+    packets: int
+
+
+@functools.lru_cache(maxsize=8)
+def _lap(speech: Speech, codec_name: str, rate_hz: int, channels: int, frames: int, noise_dbfs: float, seed: int) -> Lap:
+    block = _padded(speech.at(rate_hz, channels).block, frames)
+    if noise_dbfs > -120.0:
+        noise = np.random.default_rng(seed).standard_normal(block.shape, np.float32)
+        block = block + noise * np.float32(gain_of_db(noise_dbfs))
+    codec = codec_named(codec_name)
+    if not hasattr(codec, "encode"):
+        raise ConfigError(f"codec {codec_name!r} has no encode; the simulated server needs one")
+    return Lap(block, codec.encode(block), block.shape[0] // frames)
 
 
 @dataclass(frozen=True)
@@ -95,15 +118,10 @@ class Program:
         self.packet_ms = round(material.trace.packet_ms) if material.trace is not None else options.packet_ms
         self.packet_ns = self.packet_ms * NS_PER_MS
         frames = frames_of_ms(self.packet_ms, rate_hz)
-        block = _padded(material.speech.at(rate_hz, options.channels).block, frames)
-        if options.noise_dbfs > -120.0:
-            noise = np.random.default_rng(options.network.seed).standard_normal(block.shape, np.float32)
-            block = block + noise * np.float32(gain_of_db(options.noise_dbfs))
-        codec = codec_named(options.codec)
-        if not hasattr(codec, "encode"):
-            raise ConfigError(f"codec {options.codec!r} has no encode; the simulated server needs one")
-        self._encoded: bytes = codec.encode(block)
-        self.lap_packets = block.shape[0] // frames
+        noise = options.noise_dbfs, options.network.seed if options.noise_dbfs > -120.0 else 0
+        self.lap = _lap(material.speech, options.codec, rate_hz, options.channels, frames, *noise)
+        self._encoded = self.lap.encoded
+        self.lap_packets = self.lap.packets
         self._packet_octets = len(self._encoded) // self.lap_packets
         self.utterances = material.script.utterances if options.transcripts else ()
         #: Packets until the end of the stream; None where it has none.
@@ -115,6 +133,15 @@ class Program:
         """Encoded audio of packet `index`; the speech repeats."""
         start = index % self.lap_packets * self._packet_octets
         return self._encoded[start : start + self._packet_octets]
+
+    def payloads(self, indices: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+        """Octets of each of these packets, and all their audio, one behind the other."""
+        lap = np.frombuffer(self._encoded, np.uint8).reshape(self.lap_packets, self._packet_octets)
+        return np.full(len(indices), self._packet_octets, np.int64), lap[indices % self.lap_packets].reshape(-1)
+
+    def timestamps_ms(self) -> npt.NDArray[np.int64]:
+        """`timestamp_ms` of every packet of a program that ends."""
+        return self.options.start_timestamp_ms + np.arange(self.packets or 0, dtype=np.int64) * self.packet_ms
 
     def timestamp_ms(self, index: int) -> int:
         """Media time of a packet's first frame on the server's clock."""

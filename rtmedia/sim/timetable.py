@@ -54,7 +54,7 @@ def timetable(program: Program) -> Timetable:
     """
     if program.packets is None:
         raise ConfigError("loop is 1: such a stream never ends; leave it out")
-    stamps_ms = np.array([program.timestamp_ms(index) for index in range(program.packets)], np.int64)
+    stamps_ms = program.timestamps_ms()
     said = list(texts(program, 0))
     fates = program.network(0).fates((stamps_ms - program.options.start_timestamp_ms) * NS_PER_MS, [send_ns for send_ns, _, _ in said])
     order = np.argsort(fates.due_ns, kind="stable")
