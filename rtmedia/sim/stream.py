@@ -11,6 +11,7 @@ import heapq
 import itertools
 import json
 import math
+import os
 import random
 import struct
 from collections.abc import Iterator
@@ -88,6 +89,16 @@ def _trace(name: str) -> Trace:
     path, bundled, member = name.rpartition(".npz:")
     if not bundled:
         return read_trace(name)
+    try:
+        facts = os.stat(f"{path}.npz")
+    except OSError:
+        facts = None
+    return _of_bundle(path, member, facts)
+
+
+@functools.lru_cache(maxsize=32)
+def _of_bundle(path: str, member: str, facts: os.stat_result | None) -> Trace:
+    """One trace of a bundle; `facts` tell whether the file is still the same."""
     bundle = read_bundle(f"{path}.npz", member)
     if member not in bundle:
         raise ConfigError(f"trace bundle {path}.npz has no {member!r}; it has {', '.join(sorted(read_bundle(f'{path}.npz')))}")
