@@ -174,7 +174,11 @@ class _Walk:
         # The end of the stream comes with the tick in which the last message arrived.
         end_ns = EPOCH_NS + max(1, -(-table.last_ns // TICK_NS)) * TICK_NS
         self._records, self._octets = _wire(program, table, end_ns)
-        self._octets_before = np.append(0, np.cumsum(self._records["length"]))
+        self._arrivals_ns = self._records["arrival_ns"].copy()
+        self._payload_addresses = int(self._octets.ctypes.data) + np.append(0, np.cumsum(self._records["length"]))
+        self._records_address = int(self._records.ctypes.data)
+        decode = line.decode
+        self._rooms = (decode.wire_records.address, decode.wire_octets.address, decode.address, line.render.address, line.play.address)
         self._at = 0  # in the records
         self._text_at = 0
 
@@ -198,6 +202,7 @@ class _Walk:
         """
         control = self.control
         control.keep_ticks = self.ticks
+        control.least_packets = POLL_TICKS
         self.line.step(EPOCH_NS)  # fills the audio ring before the device first asks
         now_ns = EPOCH_NS
         due_ns: int | None = None
@@ -209,6 +214,7 @@ class _Walk:
             self.events.extend(events)
             if now_ns - self._last_ns > TAIL_LIMIT_NS:
                 raise AssertionError(f"the stream did not end within {TAIL_LIMIT_NS // NS_PER_S} s of its last packet")
+        control.least_packets = 0
         self.events.extend(control.poll(now_ns)[0])
 
     def _until(self, now_ns: int, due_ns: int | None) -> int:
@@ -219,7 +225,7 @@ class _Walk:
         first = self.control.captions.first
         stops_ns = [now_ns + POLL_TICKS * TICK_NS]
         if self._at < len(self._records):
-            stops_ns.append(int(self._records["arrival_ns"][-1]))  # the end: it may have to be sent again
+            stops_ns.append(int(self._arrivals_ns[-1]))  # the end: it may have to be sent again
         if first is not None:
             stops_ns.append(first[2] + PATIENCE_NS if due_ns is None else due_ns)
         if self._text_at < len(self._texts):
@@ -249,14 +255,10 @@ class _Walk:
         out = np.empty(((1 if silent else ticks) * frames, line.channels), np.float32)
         done = int(
             walk(
-                line.decode.wire_records.address,
-                line.decode.wire_octets.address,
-                line.decode.address,
-                line.render.address,
-                line.play.address,
-                self._records.ctypes.data + self._at * WIRE_DTYPE.itemsize,
+                *self._rooms,
+                self._records_address + self._at * WIRE_DTYPE.itemsize,
                 len(self._records) - self._at,
-                self._octets.ctypes.data + int(self._octets_before[self._at]),
+                int(self._payload_addresses[self._at]),
                 out.ctypes.data,
                 frames,
                 ticks,
@@ -268,13 +270,13 @@ class _Walk:
         )
         self.blocks.append(out[: 0 if silent else done * frames])
         now_ns += done * TICK_NS
-        self._at = int(np.searchsorted(self._records["arrival_ns"], now_ns, side="right"))
+        self._at = int(np.searchsorted(self._arrivals_ns, now_ns, side="right"))
         end = self._records[-1]
         if self._at == len(self._records) and end["length"] < 0:
             # the end must arrive: it is sent again, as the receive room does
             self._at -= 1
             end["length"] = 0
-            end["arrival_ns"] = now_ns + TICK_NS
+            end["arrival_ns"] = self._arrivals_ns[-1] = now_ns + TICK_NS
         return done
 
 

@@ -22,7 +22,6 @@ import numpy.typing as npt
 from rtmedia.units import NS_PER_MS
 
 KEEP = 8_192  # blocks and calls that are remembered: more than a minute
-CLOSE_AT = 1_024  # packets that wait to be counted: one by one costs more
 BIN_MS = 0.25
 BINS = 40_000  # up to 10 s
 TERMS = ("decode", "buffer", "ring", "chain", "total", "device")
@@ -111,13 +110,7 @@ class Ledger:
         self._chain = chain_latency_frames
         self._chain_ms = chain_latency_frames * 1000.0 / device_rate_hz
         self._blocks, self._calls, self._packets = _Recent(), _Recent(), _Recent()
-        self._histograms = {name: Histogram() for name in TERMS}
-
-    @property
-    def histograms(self) -> dict[str, Histogram]:
-        """Of each of `TERMS`, over all packets whose sound has been handed over."""
-        self._close()
-        return self._histograms
+        self.histograms = {name: Histogram() for name in TERMS}
 
     def add_blocks(self, ticks: npt.NDArray[Any]) -> None:
         """Take records of `rtmedia.rooms.doorways.TICK_DTYPE`."""
@@ -128,13 +121,8 @@ class Ledger:
         self._calls.append(marks[marks["frames"] > 0], ("sink_pos", "frames", "time_ns", "dac_ns"))
 
     def add_packets(self, records: npt.NDArray[Any]) -> None:
-        """Take records of `LEDGER_DTYPE`."""
+        """Take records of `LEDGER_DTYPE`, and close those whose sound has been handed over."""
         self._packets.append(records, ("sink_pos", "arrival_ns", "decoded_ns", "rendered_ns"))
-        if len(self._packets) > CLOSE_AT:
-            self._close()
-
-    def _close(self) -> None:
-        """Count the packets whose sound has been handed over, and forget them."""
         if not len(self._packets) or not len(self._calls):
             return
         sink_pos, frames, time_ns, dac_ns = self._calls.columns
@@ -153,7 +141,7 @@ class Ledger:
             chain_ms = np.full(len(known), self._chain_ms)
             device_ms = (dac_ns[at] - time_ns[at]) / NS_PER_MS + (out_pos - sink_pos[at]) * 1000.0 / self._device_rate_hz
             for name, values_ms in zip(TERMS, (decode_ms, buffer_ms, ring_ms, chain_ms, total_ms, device_ms), strict=True):
-                self._histograms[name].add(values_ms)
+                self.histograms[name].add(values_ms)
         self._packets.drop(done)
 
     def heard_at_ns(self, epoch: int, media_pos: int) -> int | None:

@@ -139,6 +139,7 @@ class Line:
         self.buffer.state["splice_map"], self.buffer.state["map_origin"] = splices.address, origin
         self.buffer.conceal["header"]["muted"] = 1
         self.render.state["mute"] = 1
+        self.play.state["primed"] = 1  # there is no first sound to wait for
 
     def step(self, now_ns: int) -> bool:
         """Decode what waits, then render what fits. For drivers with one thread."""
