@@ -32,7 +32,7 @@ from numba import carray
 from rtmedia.dsp.stretch import find_splice, noise_floor_update, quiet_limit
 from rtmedia.jitter.conceal import background_update, conceal_begin, conceal_next
 from rtmedia.jitter.delay import DELAY_DTYPE, delay_control
-from rtmedia.jitter.splice_map import recall_splice
+from rtmedia.jitter.splice_map import recall_mean_square, recall_splice
 from rtmedia.jitter.state import (
     ACCELERATE,
     ADVANCE,
@@ -60,6 +60,15 @@ from rtmedia.rt.memory import view_block, view_f4, view_f8
 
 #: How far d may be from C before a splice is worth hearing: half a tick. A perfect network is played as it came.
 DEAD_MS = 5.0
+
+
+@kernel("f8(i8, i8, i8)")
+def _mean_square(address, position, frames):
+    """Of a stretch of the timeline, at most a block."""
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    if b.splice_map != 0:
+        return recall_mean_square(address, position, frames)
+    return mean_square_at(address, position, frames)
 
 
 @kernel("b1(i8, f8)")
@@ -98,7 +107,7 @@ def _plan_splice(address, error_ms, draining, available):
     b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
     if b.splice != 0 or b.concealing:  # what was heard last is not what lies before m: nothing to splice with yet
         return
-    quiet = noise_is_quiet(address, mean_square_at(address, b.m, b.block))
+    quiet = noise_is_quiet(address, _mean_square(address, b.m, b.block))
     if draining:
         wish = -1
         rate = 0.60 if quiet else 0.30
@@ -239,7 +248,7 @@ def _mind_the_backlog(address, error_ms):
         b.over_cap_ticks = 0
     else:
         # a look at the coming second: whole silent blocks go
-        while jump + b.block <= min(most, b.rate_hz) and noise_is_quiet(address, mean_square_at(address, b.m + jump, b.block)):
+        while jump + b.block <= min(most, b.rate_hz) and noise_is_quiet(address, _mean_square(address, b.m + jump, b.block)):
             jump += b.block
         jump -= b.block  # keep one, so that words do not run into each other
     if jump <= 0:
@@ -359,6 +368,7 @@ def buffer_tick(address, now_ms, out):
         for i in range(b.history_frames * b.channels):
             history[i] = history[i + shift]
     target = b.history + b.history_frames * width
+    m_before = b.m
     b.last_tick_ms = now_ms
     b.tick_concealed = 0
     b.control_ms = delay_control(b.delay, now_ms)
@@ -401,12 +411,15 @@ def buffer_tick(address, now_ms, out):
         if op != ENDED:
             b.total += b.block
         if b.tick_concealed == 0 and op != PAUSE and op != ENDED:
-            background_update(b.conceal, target, b.block)
-            tail = view_f4(target, b.block * b.channels)
-            energy = 0.0
-            for i in range(b.block * b.channels):
-                energy += tail[i] * tail[i]
-            noise_floor_update(view_f8(b.noise, 8), energy / (b.block * b.channels))
+            if b.splice_map != 0:
+                noise_floor_update(view_f8(b.noise, 8), recall_mean_square(address, m_before, b.block))
+            else:
+                background_update(b.conceal, target, b.block)
+                tail = view_f4(target, b.block * b.channels)
+                energy = 0.0
+                for i in range(b.block * b.channels):
+                    energy += tail[i] * tail[i]
+                noise_floor_update(view_f8(b.noise, 8), energy / (b.block * b.channels))
     copy_octets(out, target, b.block * width)
     b.op = op
     return op

@@ -32,6 +32,7 @@ MAP_DTYPE = np.dtype(
         ("frames", "i8"),  # of the speech, whole places
         ("step", "i8"),  # frames of one place
         ("speech", "i8"),  # float32: HISTORY_MS of its end, all of it, WINDOW_MS of its beginning
+        ("powers", "i8"),  # float64: sum of all squares before each frame, to 10 ms beyond the end
         ("floors", "i8"),  # float64: the noise floor at each place
         ("answers", "i8"),  # float32
     ]
@@ -60,12 +61,14 @@ class SpliceMap:
         before, after = HISTORY_MS * rate_hz // 1000, WINDOW_MS * rate_hz // 1000
         around = np.concatenate([np.resize(padded[::-1], before)[::-1], padded, np.resize(padded, after)])
         self.speech = np.ascontiguousarray(around, np.float32)
+        squares = np.square(np.resize(padded, len(padded) + block), dtype=np.float64)
+        self.powers: npt.NDArray[np.float64] = np.append(0.0, np.cumsum(squares))
         self.floors = aligned_zeros(places, np.float64)
         self.answers: npt.NDArray[np.float32] = np.zeros(places * 2 * FUTURES * LAGS * ENTRY, np.float32)
         self.state = aligned_zeros(1, MAP_DTYPE)
         state = self.state[0]
         state["frames"], state["step"] = places * step, step
-        for name in ("speech", "floors", "answers"):
+        for name in ("speech", "powers", "floors", "answers"):
             state[name] = getattr(self, name).ctypes.data
         self.address = int(self.state.ctypes.data)
         _find_floors(np.ascontiguousarray(padded, np.float32), step, block, self.floors, aligned_zeros(8, np.float64))
@@ -82,6 +85,16 @@ def _find_floors(speech, step, block, floors, follower):
                 for i in range(place * step, place * step + block):
                     energy += speech[i] * speech[i]
                 noise_floor_update(follower, energy / block)
+
+
+@kernel("f8(i8, i8, i8)")
+def recall_mean_square(address, position, frames):
+    """Mean square of the speech that belongs to a stretch of the timeline of at most 10 ms."""
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    known = carray(pointer_void(b.splice_map), 1, MAP_DTYPE)[0]
+    media = (position - b.shift - b.map_origin) % known.frames
+    powers = view_f8(known.powers, known.frames + b.block + 1)
+    return (powers[media + frames] - powers[media]) / frames
 
 
 @kernel("i8(i8, i8, i8, i8, i8)")

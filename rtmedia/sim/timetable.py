@@ -60,10 +60,7 @@ def timetable(program: Program) -> Timetable:
     order = np.argsort(fates.due_ns, kind="stable")
     packet = fates.packet[order]
     arrivals = np.bincount(packet, minlength=program.packets)
-    messages = [
-        (due_ns, text_message(utterance, number))
-        for due_ns, (_, number, utterance) in zip(fates.text_due_ns, said, strict=True)
-    ]
+    messages = [(due_ns, text_message(utterance, number)) for due_ns, (_, number, utterance) in zip(fates.text_due_ns, said, strict=True)]
     return Timetable(
         packet,
         fates.due_ns[order],
