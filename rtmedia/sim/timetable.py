@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from rtmedia.errors import ConfigError
 from rtmedia.sim.stream import Program, text_message, texts
+from rtmedia.sim.trace import Trace
 from rtmedia.units import NS_PER_MS
 
 
@@ -26,6 +27,8 @@ class Timetable:
     timestamp_ms : int64 array
         Media time of those packets on the sender's clock.
     texts : tuple of (due_ns, message)
+    arrivals : Trace
+        The first arrival of every packet sent, in ms from the stream's beginning.
     sent, lost, duplicates : int
         Packets.
     """
@@ -34,6 +37,7 @@ class Timetable:
     due_ns: npt.NDArray[np.int64]
     timestamp_ms: npt.NDArray[np.int64]
     texts: tuple[tuple[int, str], ...]
+    arrivals: Trace
     sent: int
     lost: int
     duplicates: int
@@ -60,12 +64,15 @@ def timetable(program: Program) -> Timetable:
     order = np.argsort(fates.due_ns, kind="stable")
     packet = fates.packet[order]
     arrivals = np.bincount(packet, minlength=program.packets)
+    arrival_ms = np.full(program.packets, np.nan)
+    arrival_ms[packet[::-1]] = fates.due_ns[order][::-1] / NS_PER_MS  # the first one is written last
     messages = [(due_ns, text_message(utterance, number)) for due_ns, (_, number, utterance) in zip(fates.text_due_ns, said, strict=True)]
     return Timetable(
         packet,
         fates.due_ns[order],
         stamps_ms[packet],
         tuple(sorted(messages, key=lambda message: message[0])),
+        Trace("of the run", np.arange(program.packets), (stamps_ms - program.options.start_timestamp_ms).astype(np.float64), arrival_ms),
         sent=program.packets,
         lost=int(np.count_nonzero(arrivals == 0)),
         duplicates=int(np.maximum(arrivals - 1, 0).sum()),
