@@ -178,9 +178,16 @@ def _colour(state_address, c, count):
     # Spectrum of the last 25 ms, the newest weighing most: a window that rises slowly and falls fast.
     span = min(int(LPC_SPAN_S * rate_hz), count)
     rise = span - span // 6
+    turn = 0.5 * math.pi / max(1, rise)
+    sine, cosine = math.sin(0.5 * turn), math.cos(0.5 * turn)
+    turn_sine, turn_cosine = math.sin(turn), math.cos(turn)
     for i in range(span):
-        angle = math.pi * (i + 0.5) / (2 * rise) if i < rise else math.pi * 0.5 * (1.0 + (i + 0.5 - rise) / (span - rise))
-        scratch[i] = work[count - span + i] * math.sin(angle)
+        if i == rise:
+            turn = 0.5 * math.pi / (span - rise)
+            sine, cosine = math.cos(0.5 * turn), -math.sin(0.5 * turn)
+            turn_sine, turn_cosine = math.sin(turn), math.cos(turn)
+        scratch[i] = work[count - span + i] * sine
+        sine, cosine = sine * turn_cosine + cosine * turn_sine, cosine * turn_cosine - sine * turn_sine
     r = scratch[span : span + order + 1]
     if span > 2 * order and span + order + 1 <= capacity:
         autocorrelate(scratch, span, order, r)
