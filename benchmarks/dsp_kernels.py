@@ -18,6 +18,7 @@ from rtmedia.dsp.gate import SpectralGate
 from rtmedia.dsp.level import measure
 from rtmedia.dsp.limiter import Limiter
 from rtmedia.dsp.resample import make_resampler, resample
+from rtmedia.dsp.varispeed import make_varispeed, varispeed
 from rtmedia.ports import Format
 from rtmedia.rt.plugin import run_effect
 
@@ -58,14 +59,19 @@ def candidates(rate_hz: int, channels: int, block: np.ndarray[Any, Any]) -> dict
         "chain": effect(gate, Compressor(), Gain(-3.0), Limiter()),
         "level": lambda: ignore(measure(*metered)),
     }
-    if rate_hz != DEVICE_HZ:
-        for name, in_hz, out_hz in (("resample up", rate_hz, DEVICE_HZ), ("resample down", DEVICE_HZ, rate_hz)):
-            made = make_resampler(in_hz, out_hz, channels, in_hz // 100)
-            source = np.resize(block, (in_hz // 100, channels)).astype(np.float32)
-            out = np.zeros((made.max_out_frames, channels), np.float32)
-            keep.extend((made, source, out))
-            arguments = (made.state_address, source.ctypes.data, in_hz // 100, out.ctypes.data)
-            calls[name] = lambda arguments=arguments: ignore(resample(*arguments))  # type: ignore[misc]
+    ways = {"same": (rate_hz, rate_hz), "up": (rate_hz, DEVICE_HZ), "down": (DEVICE_HZ, rate_hz)}
+    for name, (in_hz, out_hz) in ways.items():
+        if name != "same" and in_hz == out_hz:
+            continue
+        source = np.resize(block, (in_hz // 100, channels)).astype(np.float32)
+        fixed, varied = make_resampler(in_hz, out_hz, channels, in_hz // 100), make_varispeed(in_hz, out_hz, channels, in_hz // 100)
+        varied.set_ratio(1.0001)
+        out = np.zeros((varied.max_out_frames, channels), np.float32)
+        keep.extend((fixed, varied, source, out))
+        memory = (source.ctypes.data, in_hz // 100, out.ctypes.data)
+        if in_hz != out_hz:
+            calls[f"resample {name}"] = lambda state=fixed.state_address, memory=memory: ignore(resample(state, *memory))  # type: ignore[misc]
+        calls[f"varispeed {name}"] = lambda state=varied.state_address, memory=memory: ignore(varispeed(state, *memory))  # type: ignore[misc]
     calls["copy"].keep = keep  # type: ignore[attr-defined]
     return calls
 

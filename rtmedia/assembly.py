@@ -48,6 +48,7 @@ def make_line(config: Config, device_rate_hz: int) -> Line:
         min_ms=jitter.min_delay_ms,
         max_ms=jitter.limit_ms,
         start_ms=jitter.start_delay_ms,
+        drift=jitter.drift,
         gain_db=config.gain_db,
         ceiling_db=config.ceiling_db,
         lead_ms=config.lead_ms,

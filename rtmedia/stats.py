@@ -66,6 +66,9 @@ class Stats:
     resync_ms_total: float = 0.0
     stalls_total: int = 0
     longest_stall_ms: float = 0.0
+    resample_ratio: float = 1.0  # frames for the device as a share of what the rates say; 1 with ``drift="splice"``
+    drift_ppm: float = 0.0  # by which the sender's clock is faster than the device's, as far as the resampler's controller knows
+    neteq: dict[str, float] = field(default_factory=dict)  # totals by WebRTC's names: frames, and seconds times frames
 
     # sound (play)
     frames_played_total: int = 0

@@ -21,6 +21,7 @@ def test_the_defaults_are_valid():
     assert config.jitter.limit_ms == 1_000.0
     assert Jitter(profile="listening").limit_ms == 4_000.0
     assert Jitter(max_delay_ms=300).limit_ms == 300
+    assert config.jitter.drift == "splice"
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,15 @@ def test_an_impossible_value_is_refused_by_its_name(setting, value):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"profile": "party"}, {"transport": "sctp"}, {"price_ms": 1}, {"min_delay_ms": -1}, {"max_delay_ms": 10}, {"start_delay_ms": 9_999}],
+    [
+        {"profile": "party"},
+        {"transport": "sctp"},
+        {"price_ms": 1},
+        {"min_delay_ms": -1},
+        {"max_delay_ms": 10},
+        {"start_delay_ms": 9_999},
+        {"drift": "hope"},
+    ],
 )
 def test_impossible_jitter_settings_are_refused(changes):
     with pytest.raises(ConfigError, match=next(iter(changes))):

@@ -28,6 +28,7 @@ def demo(
     device: opt.DeviceOption = None,
     effects: opt.EffectsOption = "default",
     gain_db: opt.GainDb = 0.0,
+    drift: opt.DriftOption = opt.Drift.splice,
     duration: opt.Duration = None,
     stats_json: opt.StatsJson = None,
     json: opt.Json = False,
@@ -40,7 +41,7 @@ def demo(
     """
     from rtmedia.cli.effects import parse_effects
     from rtmedia.cli.listening import Listening
-    from rtmedia.config import Config
+    from rtmedia.config import Config, Jitter
     from rtmedia.sim.options import ServerOptions
 
     query = network.removeprefix("loopback:").lstrip("?")
@@ -49,7 +50,13 @@ def demo(
         raise ConfigError("the demo plays mono PCM with aligned headers; for other streams say `rtmedia play 'loopback:?…' --codec …`")
     settings = opt.settings_of(context)
     listening = Listening(json=json, quiet=quiet, log_level=log_level or settings.log_level, duration_s=duration, stats_json=stats_json)
-    config = Config(source=f"loopback:?{query}" if query else "loopback:", device=device, effects=parse_effects(effects), gain_db=gain_db)
+    config = Config(
+        source=f"loopback:?{query}" if query else "loopback:",
+        device=device,
+        effects=parse_effects(effects),
+        gain_db=gain_db,
+        jitter=Jitter(drift=drift.value),
+    )
     if sink is not None:
         listening.run(config.with_(sink=sink))
         return

@@ -51,9 +51,10 @@ def play(
         float, typer.Option("--lead-ms", metavar="MS", help="Rendered sound that waits for the device.", rich_help_panel=opt.SOUND)
     ] = 20.0,
     profile: opt.ProfileOption = opt.Profile.conversation,
-    min_delay_ms: opt.MinDelayMs = 20.0,
+    min_delay_ms: opt.MinDelayMs = 10.0,
     max_delay_ms: opt.MaxDelayMs = None,
     price_ms: opt.PriceMs = 10_000.0,
+    drift: opt.DriftOption = opt.Drift.splice,
     duration: opt.Duration = None,
     stats_json: opt.StatsJson = None,
     json: opt.Json = False,
@@ -84,7 +85,7 @@ def play(
         sink=sink,
         device=device,
         lead_ms=lead_ms,
-        jitter=Jitter(profile=profile.value, price_ms=price_ms, min_delay_ms=min_delay_ms, max_delay_ms=max_delay_ms),
+        jitter=Jitter(profile=profile.value, price_ms=price_ms, min_delay_ms=min_delay_ms, max_delay_ms=max_delay_ms, drift=drift.value),
         effects=parse_effects(effects),
         gain_db=gain_db,
     )

@@ -101,22 +101,54 @@ def resample(state_address, in_address, in_frames, out_address):
     return written
 
 
+def polyphase(phases: int, rows: int, taps: int, cut: float) -> npt.NDArray[np.float32]:
+    """Rows of a windowed sinc, shape ``(rows, taps)``, row ``p`` being ``p / phases`` of an input frame after row 0.
+
+    Each lies in the order of rising input time and sums to 1. `cut` is the cut-off as a share of the Nyquist frequency
+    of ``phases`` times the input rate; the centre lies ``taps / 2`` input frames behind the newest one.
+    """
+    centre = phases * taps / 2
+    age = np.arange(taps)[::-1] * phases  # of the input frames, the newest last
+    t = np.arange(rows)[:, None] + age - centre
+    window = np.i0(BETA * np.sqrt(np.maximum(0.0, 1 - (t / centre) ** 2))) / np.i0(BETA)
+    table = cut * np.sinc(cut * t) * window
+    # Each phase passes direct current alike, or it would be modulated at the input rate.
+    return np.ascontiguousarray(table / table.sum(axis=1, keepdims=True), np.float32)
+
+
+def taps_for(step: float) -> int:
+    """Taps of a phase where one output frame is `step` input frames after the one before."""
+    return math.ceil(TAPS * max(1.0, step) / LANES) * LANES
+
+
 def design(up: int, down: int) -> npt.NDArray[np.float32]:
-    """The phases, shape ``(up, taps)``, each in the order of rising input time and each summing to 1.
+    """The phases of a rational ratio, shape ``(up, taps)``.
 
     The prototype is centred on a whole number of steps, ``up * taps / 2``, so that the delay of the common ratios
     is a whole number of output frames.
     """
-    taps = math.ceil(TAPS * max(1.0, down / up) / LANES) * LANES
-    length = up * taps
-    centre = length // 2
-    t = np.arange(length) - centre
-    cut = CUT / max(up, down)
-    window = np.i0(BETA * np.sqrt(np.maximum(0.0, 1 - (t / centre) ** 2))) / np.i0(BETA)
-    prototype = cut * np.sinc(cut * t) * window
-    phases = prototype.reshape(taps, up).T[:, ::-1]  # phase p, newest frame last
-    # Each phase passes direct current alike, or it would be modulated at the input rate.
-    return np.ascontiguousarray(phases / phases.sum(axis=1, keepdims=True), np.float32)
+    return polyphase(up, up, taps_for(down / up), CUT / max(up, down))
+
+
+def check_block(block: Block, channels: int) -> None:
+    """Refuse what is no block of `channels`."""
+    if block.dtype != np.float32 or block.ndim != 2 or block.shape[1] != channels or not block.flags.c_contiguous:
+        raise ConfigError(
+            f"block is {block.dtype} {block.shape}; this resampler takes C-ordered float32 (frames, {channels}): "
+            "convert with numpy.ascontiguousarray(block, numpy.float32)"
+        )
+
+
+def check_order(in_hz: int, out_hz: int, channels: int, max_in_frames: int) -> None:
+    """Refuse what no resampler is made for."""
+    rates = (*RATES_HZ, 96_000)
+    for name, rate in (("in_hz", in_hz), ("out_hz", out_hz)):
+        if rate not in rates:
+            raise ConfigError(f"{name} is {rate}; the supported rates are {rates}: choose one of them")
+    if channels not in (1, 2):
+        raise ConfigError(f"channels is {channels}; mono (1) and stereo (2) are supported: mix the others down first")
+    if max_in_frames < 1:
+        raise ConfigError(f"max_in_frames is {max_in_frames}; it must be at least 1: give the length of a block")
 
 
 class ResamplerInstance:
@@ -156,11 +188,7 @@ class ResamplerInstance:
 
     def process(self, block: Block) -> Block:
         """A new block at the other rate; `block` may have any length."""
-        if block.dtype != np.float32 or block.ndim != 2 or block.shape[1] != self.channels or not block.flags.c_contiguous:
-            raise ConfigError(
-                f"block is {block.dtype} {block.shape}; this resampler takes C-ordered float32 (frames, {self.channels}): "
-                "convert with numpy.ascontiguousarray(block, numpy.float32)"
-            )
+        check_block(block, self.channels)
         out = np.zeros((out_frames_for(self.state_address, block.shape[0]), self.channels), np.float32)
         resample(self.state_address, block.ctypes.data, block.shape[0], out.ctypes.data)
         return out
@@ -182,12 +210,5 @@ def make_resampler(in_hz: int, out_hz: int, channels: int, max_in_frames: int) -
     max_in_frames : int
         The longest block that is usual; longer ones are taken in pieces.
     """
-    rates = (*RATES_HZ, 96_000)
-    for name, rate in (("in_hz", in_hz), ("out_hz", out_hz)):
-        if rate not in rates:
-            raise ConfigError(f"{name} is {rate}; the supported rates are {rates}: choose one of them")
-    if channels not in (1, 2):
-        raise ConfigError(f"channels is {channels}; mono (1) and stereo (2) are supported: mix the others down first")
-    if max_in_frames < 1:
-        raise ConfigError(f"max_in_frames is {max_in_frames}; it must be at least 1: give the length of a block")
+    check_order(in_hz, out_hz, channels, max_in_frames)
     return ResamplerInstance(in_hz, out_hz, channels, max_in_frames)

@@ -9,7 +9,7 @@ tick the *playout delay* ``d = now - m - B`` says how far behind the fast path w
 NORMAL       the block at m is there, and d is near C
 ACCELERATE   d is above C: cut out one pitch period when the budget allows
 DECELERATE   d is below C: repeat one pitch period
-DRAIN        nothing has arrived for a while: repeat periods *before* the store runs dry
+DRAIN        the next packet is overdue: repeat periods *before* the store runs dry
 HOLD         nothing newer than m: conceal and wait; the words will come (m stands, d grows)
 ADVANCE      m is missing but newer audio is here: it is lost; conceal for its own length
 PAUSE        the sender said nothing here: silence, and time may be skipped for free
@@ -18,7 +18,7 @@ ENDED        the stream is over and played out
 ===========  ==============================================================================
 
 m goes back or forth only through a *splice* (a cross-fade between two similar periods), a skip inside
-a sender's pause, or a counted *resync* when d exceeds what the profile allows. Audio that is here is
+a sender's pause or a proven gap, or a counted *resync* when d exceeds what the profile allows. Audio that is here is
 never flushed. A new connection's audio is laid on the timeline right behind the old one's.
 
 The store has one owner, the render thread: no lock, no atomics.
@@ -29,9 +29,10 @@ from __future__ import annotations
 import numpy as np
 from numba import carray
 
-from rtmedia.dsp.stretch import find_splice, noise_floor_update, quiet_limit
+from rtmedia.dsp.stretch import noise_floor_update
 from rtmedia.jitter.conceal import background_update, conceal_begin, conceal_next
-from rtmedia.jitter.delay import DELAY_DTYPE, delay_control
+from rtmedia.jitter.delay import delay_control, delay_gap, delay_margin
+from rtmedia.jitter.plan import is_draining, noise_is_quiet, plan_splice, playout_delay, steering_error
 from rtmedia.jitter.state import (
     ACCELERATE,
     ADVANCE,
@@ -51,97 +52,28 @@ from rtmedia.jitter.state import (
     PREFILL,
     STALL_MS,
     WAIT,
-    WINDOW_MS,
 )
 from rtmedia.jitter.timeline import buffer_available, mean_square_at, merge_at_m, next_entry, splice_now, store_read
 from rtmedia.rt.kernel import copy_octets, kernel, pointer_void
 from rtmedia.rt.memory import view_block, view_f4, view_f8
 
-#: How far d may be from C before a splice is worth hearing: half a tick. A perfect network is played as it came.
-DEAD_MS = 5.0
 
-
-@kernel("b1(i8, f8)")
-def noise_is_quiet(address, mean_square):
-    """Whether a stretch is no more than background."""
+@kernel("void(i8, i8)")
+def _ring_out(address, filled):
+    """What was heard up to `filled` goes on by itself: concealment, if only of no length, that fades into wherever m is next."""
     b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
-    return mean_square <= quiet_limit(view_f8(b.noise, 1)[0])
-
-
-@kernel("void(i8, f8, i8, i8)")
-def _plan_splice(address, error_ms, draining, available):
-    """Fill the budget and, where it allows, choose where the next period is cut out or repeated."""
-    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
-    if b.splice != 0 or b.concealing:  # what was heard last is not what lies before m: nothing to splice with yet
-        return
-    quiet = noise_is_quiet(address, mean_square_at(address, b.m, b.block))
-    if draining:
-        wish = -1
-        rate = 0.60 if quiet else 0.30
-    elif error_ms > DEAD_MS:
-        wish = 1
-        rate = 0.50 if quiet else (0.37 if error_ms > 150.0 else 0.15)
-    elif error_ms < -DEAD_MS:
-        wish = -1
-        rate = 0.50 if quiet else 0.10
-    else:
-        b.wish = 0
-        return
-    if wish != b.wish:
-        b.wish = wish
-        if draining:
-            b.drains += 1
-            b.budget_ms = max(b.budget_ms, 5.0)  # act at the first sign
-    b.budget_ms = min(15.0, b.budget_ms + rate * 10.0)
-    if b.budget_ms < 2.5:
-        return
-    history = min(int(20 * b.frames_per_ms), b.m - b.run_start)
-    future = min(available, int(WINDOW_MS * b.frames_per_ms))
-    shortest = int(2.5 * b.frames_per_ms)
-    longest_ms = 15.0 if draining else min(15.0, max(5.0, abs(error_ms)))
-    longest = int(longest_ms * b.frames_per_ms)
-    if wish > 0:
-        longest = min(longest, (future - b.block) // 2)  # a whole block must stay behind the cut
-    else:
-        longest = min(longest, future)
-    if longest < shortest:
-        return
-    window = view_f4(b.window, history + future)
-    store = view_block(b.store, b.capacity, b.channels)
-    scale = np.float32(1.0 / b.channels)
-    for i in range(history + future):
-        mixed = np.float32(0.0)
-        for c in range(b.channels):
-            mixed += store[(b.m - history + i) & (b.capacity - 1), c]
-        window[i] = mixed * scale
-    result = view_f8(b.splice_result, 8)
-    last = history + future - (2 * shortest if wish > 0 else shortest)
-    limit = quiet_limit(view_f8(b.noise, 1)[0])
-    scratch = view_f8(b.scratch, b.scratch_size)
-    if find_splice(window, history, future, shortest, longest, history, last, wish, b.rate_hz, limit, scratch, result) == 0:
-        return
-    likeness = result[2]
-    needed = 0.9 - 0.4 * min(1.0, abs(error_ms) / 200.0)
-    if draining:
-        needed = min(needed, 0.7)
-    if likeness < needed and not noise_is_quiet(address, result[3]):
-        return
-    b.splice = wish
-    b.splice_at = b.m - history + int(result[0])
-    b.splice_lag = int(result[1])
-    b.budget_ms -= b.splice_lag / b.frames_per_ms
+    if b.concealing == 0:
+        conceal_begin(b.conceal, b.history + filled * b.channels * 4, b.history_frames)
+        b.concealing = 1
+        b.conceal_run = 0
 
 
 @kernel("void(i8, i8, i8)")
 def _make_up(address, filled, frames):
     """Make up `frames` of the block being made, after `filled`; counted by whoever knows what they are."""
     b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
-    width = b.channels * 4
-    if b.concealing == 0:
-        conceal_begin(b.conceal, b.history + filled * width, b.history_frames)
-        b.concealing = 1
-        b.conceal_run = 0
-    conceal_next(b.conceal, b.history + (b.history_frames + filled) * width, frames)
+    _ring_out(address, filled)
+    conceal_next(b.conceal, b.history + (b.history_frames + filled) * b.channels * 4, frames)
 
 
 @kernel("void(i8, i8, i8)")
@@ -231,14 +163,37 @@ def _mind_the_backlog(address, error_ms):
         jump -= b.block  # keep one, so that words do not run into each other
     if jump <= 0:
         return
-    if b.concealing == 0:  # concealment of no length: its continuation fades into the new place
-        conceal_begin(b.conceal, b.history, b.history_frames)
-        b.concealing = 1
-        b.conceal_run = 0
+    _ring_out(address, 0)
     b.splice = 0
     b.m += jump
     b.run_start = b.m
     b.resync += jump
+
+
+@kernel("i8(i8, i8, i8)")
+def _close_gap(address, filled, gap):
+    """What is lost need not be made up for as far as we are late anyway; returns the frames that m went on."""
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    now_ms = b.last_tick_ms
+    spare_ms = playout_delay(address, now_ms) - (b.control_ms - delay_margin(b.delay, now_ms))
+    delay_gap(b.delay, now_ms)
+    closed = min(int(spare_ms * b.frames_per_ms), gap)
+    if closed <= 0:
+        return 0
+    _ring_out(address, filled)
+    b.m += closed
+    b.closed += closed
+    return closed
+
+
+@kernel("b1(i8)")
+def _waits_for_more(address):
+    """Without order: after a long silence the first packet is no promise of the next. Half the delay shall be there (NetEQ's rule)."""
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    if b.ordered or b.ended or b.conceal_run < int(STALL_MS * b.frames_per_ms):
+        return False
+    waiting_ms = (b.newest_end - b.m) / b.frames_per_ms + max(0.0, b.last_tick_ms - b.last_arrival_ms)
+    return waiting_ms < 0.5 * b.control_ms
 
 
 @kernel("i8(i8)")
@@ -257,6 +212,11 @@ def _fill(address):
         run = min(b.block - filled, buffer_available(address, b.m))
         if b.splice != 0:
             run = min(run, b.splice_at - b.m)
+        if run > 0 and b.concealing and _waits_for_more(address):
+            rest = b.block - filled
+            _conceal(address, filled, rest)
+            b.held += rest
+            return HOLD
         if run > 0:
             b.hold_credit = 0
             b.ended_run = 0
@@ -292,7 +252,11 @@ def _fill(address):
         credit = min(b.hold_credit, gap)
         b.hold_credit -= credit
         b.m += credit
-        made = min(rest, gap - credit)
+        gap -= credit
+        if b.gap_end != entry.position:
+            b.gap_end = entry.position
+            gap -= _close_gap(address, filled, gap)
+        made = min(rest, gap)
         if made > 0:
             _conceal(address, filled, made)
         b.m += made
@@ -308,14 +272,6 @@ def _can_begin(address):
     """Whether the first block is there, or as much of it as there will ever be (packets may be shorter than a block)."""
     b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
     return buffer_available(address, b.m) >= b.block or next_entry(address, b.m) >= 0
-
-
-@kernel("f8(i8, f8)")
-def _playout_delay(address, now_ms):
-    """d: how far behind the fast path we play; 0 while no path is known."""
-    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
-    delay = carray(pointer_void(b.delay), 1, DELAY_DTYPE)[0]
-    return now_ms - b.m / b.frames_per_ms - delay.base_ms - b.held_ms if delay.has_base else 0.0
 
 
 @kernel("i8(i8, f8, i8)")
@@ -348,7 +304,7 @@ def buffer_tick(address, now_ms, out):
     b.last_tick_ms = now_ms
     b.tick_concealed = 0
     b.control_ms = delay_control(b.delay, now_ms)
-    b.d_ms = _playout_delay(address, now_ms)
+    b.d_ms = playout_delay(address, now_ms)
     b.buffered_ms = max(0.0, (b.newest_end - b.m) / b.frames_per_ms) if b.phase != EMPTY else 0.0
 
     if b.phase == PREFILL and (b.ended or (b.d_ms >= b.control_ms - 5.0 and _can_begin(address))):
@@ -373,12 +329,11 @@ def buffer_tick(address, now_ms, out):
     else:
         available = buffer_available(address, b.m)
         if available >= b.block and not b.ended:
-            error_ms = b.d_ms - b.control_ms
-            _mind_the_backlog(address, error_ms)
-            error_ms = _playout_delay(address, now_ms) - b.control_ms
-            packet_ms = b.packet_frames / b.frames_per_ms
-            draining = now_ms - b.last_arrival_ms > 2.25 * packet_ms and available < int((b.control_ms + 60.0) * b.frames_per_ms)
-            _plan_splice(address, error_ms, 1 if draining else 0, buffer_available(address, b.m))
+            _mind_the_backlog(address, b.d_ms - b.control_ms)
+            b.d_ms = playout_delay(address, now_ms)
+            available = buffer_available(address, b.m)
+            draining = is_draining(address, available)
+            plan_splice(address, steering_error(address), 1 if draining else 0, available)
             op = _fill(address)
             if draining and (op in (DECELERATE, NORMAL)):
                 op = DRAIN

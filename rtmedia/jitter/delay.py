@@ -4,16 +4,17 @@ How to think about it. Each packet has a *transit* ``D = arrival - media time``,
 of the device's clock; only differences of D mean anything. The *base* B is the smallest D of the last
 two seconds of media: the fast path of the network as it is now. The *relative delay* ``r = D - B`` is
 how much later than the fast path a packet came. A frame is in time when the playout delay d is at
-least its packet's r, so the target is a high quantile of r, and because lateness comes in clumps the
-quantile is taken over the *largest* r of each block of 250 ms (block maxima), as NetEQ does over
-500 ms, but exactly, without buckets, and with exponential weights.
+least its packet's r.
 
-Which quantile: at the margin, one ms of delay must save as much concealment as it costs. With
-`price_ms` being the delay that is worth 100 % concealment, ``1 - q = k * block_ms / price_ms`` (the
-newsvendor rule; k = 2 where a stall's raised delay protects for free, as on TCP; 0.6 on UDP).
+Two things are told from r. How late packets *usually* are, a quantile of the largest r of each block of 250 ms (block
+maxima, because lateness comes in clumps; exact, without buckets, with exponential weights): what is overdue by more is
+the beginning of a stall. And the *target*: which playout delay would have been cheapest (`rtmedia.jitter.target`).
 
-Beside it the *spike memory* S jumps to a large r at once, holds it for a second and forgets it with a
-time constant of three: after one spike another is likely, but not for ever.
+The *margin*: where packets are lost for good, a little more delay pays for itself. Of a gap nothing need be made up for as
+much as d is above the target: the gap is closed instead, and the time won back by stretching what is there. Hiding loss by
+stretching its surroundings: H. Sanneck et al., "A new technique for audio packet loss concealment", GLOBECOM 1996; Y. Liang,
+N. Farber, B. Girod, "Adaptive playout scheduling and loss concealment for voice communication over IP networks", IEEE Trans.
+Multimedia 5, 2003.
 
 The *lead*: a sender that runs ahead of real time makes D fall without end. A packet more than
 `LEAD_MS` earlier than the base *was* is taken as sent early: it is never late, and it does not move B.
@@ -29,36 +30,42 @@ import math
 import numpy as np
 from numba import carray
 
+from rtmedia.jitter.target import TARGET_DTYPE, set_target, target_constant, target_spike, target_update
 from rtmedia.rt.kernel import kernel, pointer_void
 from rtmedia.rt.memory import aligned_zeros
 
-BLOCKS = 256  # of 250 ms: 64 s, more than two time constants of the weights
+BLOCKS = 256  # 64 s, more than two time constants of the weights
 DEQUE = 1024  # candidates for the base: 2 s of 2 ms packets
 BASE_WINDOW_MS = 2_000.0
+BLOCK_MS = 250.0
 FORGET_MS = 30_000.0
-SPIKE_HOLD_MS = 1_000.0
-SPIKE_FORGET_MS = 3_000.0
+#: Of the weight of block maxima lies at or under "usual".
+USUAL = 0.6
+#: Until so much is known, the target is at least the one to start with.
+START_MS = 2_000.0
+#: Gaps are counted with this time constant. From `GAPS_FEW` a second on they are worth a margin, at `GAPS_MANY` all of it.
+GAPS_FORGET_MS = 20_000.0
+GAPS_FEW = 0.1
+GAPS_MANY = 0.4
+MARGIN_MS = 20.0
 LEAD_MS = 500.0
 LEAD_FOLLOW = 0.01  # ms the reference moves per ms: 10 000 ppm
 
 DELAY_DTYPE = np.dtype(
     [
         # settings
-        ("quantile", "f8"),
-        ("block_ms", "f8"),
-        ("start_ms", "f8"),  # least target until two seconds are known
         ("min_ms", "f8"),
         ("max_ms", "f8"),
-        ("guard_ms", "f8"),  # added to a spike: one packet
+        ("start_ms", "f8"),  # least target until `START_MS` are known
         # results
         ("base_ms", "f8"),  # B
         ("has_base", "i8"),
-        ("target_ms", "f8"),  # T
-        ("spike_ms", "f8"),  # S
         ("relative_ms", "f8"),  # r of the newest packet
+        ("usual_ms", "f8"),
         ("early", "i8"),  # packets taken as sent ahead of time
         ("lead_base_ms", "f8"),  # what the base was, for telling a lead
         ("lead_at_ms", "f8"),
+        ("begun_ms", "f8"),  # arrival of the first packet
         # block maxima, newest at `newest`; order[:known] sorts them by value, descending
         ("newest", "i8"),
         ("known", "i8"),
@@ -66,33 +73,27 @@ DELAY_DTYPE = np.dtype(
         ("open_max", "f8"),
         ("maxima", "f8", (BLOCKS,)),
         ("order", "i8", (BLOCKS,)),
-        # spike memory
-        ("spike_hold_until_ms", "f8"),
+        # gaps of late: their discounted count
+        ("gaps", "f8"),
+        ("gaps_at_ms", "f8"),
         # monotonic deque of (media time, D): its front is the base
         ("first", "i8"),
         ("count", "i8"),
         ("deque_media", "f8", (DEQUE,)),
         ("deque_transit", "f8", (DEQUE,)),
+        ("target", TARGET_DTYPE),
     ]
 )
+_TARGET_AT = DELAY_DTYPE.fields["target"][1]  # type: ignore[index]
 
 
-def quantile_of_price(price_ms: float, block_ms: float, transport: str) -> float:
-    """The quantile of block maxima at which one more ms of delay costs what it saves."""
-    factor = 2.0 if transport == "tcp" else 0.6
-    return min(0.999, max(0.5, 1.0 - factor * block_ms / price_ms))
-
-
-def make_delay(price_ms: float, transport: str, min_ms: float, max_ms: float, start_ms: float) -> np.ndarray:
+def make_delay(price_ms: float, min_ms: float, max_ms: float, start_ms: float) -> np.ndarray:
     """The estimator's memory, one `DELAY_DTYPE` record."""
     state = aligned_zeros(1, DELAY_DTYPE)
-    state["block_ms"] = 250.0 if transport == "tcp" else 500.0
-    state["quantile"] = quantile_of_price(price_ms, float(state["block_ms"][0]), transport)
     state["min_ms"] = min_ms
     state["max_ms"] = max(max_ms, min_ms)
     state["start_ms"] = start_ms
-    state["guard_ms"] = 20.0
-    state["target_ms"] = max(min_ms, start_ms)
+    set_target(state["target"][0], price_ms, min_ms, max(max_ms, min_ms))
     return state
 
 
@@ -107,7 +108,7 @@ def delay_rebase(address):
 
 @kernel("void(i8, f8)")
 def _close_block(address, value):
-    """Put one block's maximum into the history, keeping `order` sorted, and compute the target."""
+    """Put one block's maximum into the history, keeping `order` sorted."""
     s = carray(pointer_void(address), 1, DELAY_DTYPE)[0]
     maxima = s.maxima
     order = s.order
@@ -132,12 +133,12 @@ def _close_block(address, value):
 
 @kernel("f8(i8)")
 def _weighted_quantile(address):
-    """The smallest value that at most ``1 - quantile`` of the weight exceeds; the open block counts fully."""
+    """The smallest value that at most ``1 - USUAL`` of the weight exceeds; the open block counts fully."""
     s = carray(pointer_void(address), 1, DELAY_DTYPE)[0]
-    per_block = math.exp(-s.block_ms / FORGET_MS)
+    per_block = math.exp(-BLOCK_MS / FORGET_MS)
     # closed form of the geometric sum of weights, ages 1..known, plus the open block of age 0
     total = 1.0 + per_block * (1.0 - per_block**s.known) / (1.0 - per_block)
-    allowed = (1.0 - s.quantile) * total
+    allowed = (1.0 - USUAL) * total
     above = 0.0
     open_done = False
     for i in range(s.known):
@@ -153,16 +154,8 @@ def _weighted_quantile(address):
     return s.open_max if not open_done else s.maxima[s.order[s.known - 1]]
 
 
-@kernel("f8(i8, f8)")
-def delay_spike(address, now_ms):
-    """S at `now_ms`: held for a second, then forgotten with a time constant of three."""
-    s = carray(pointer_void(address), 1, DELAY_DTYPE)[0]
-    age = now_ms - s.spike_hold_until_ms
-    return s.spike_ms if age <= 0.0 else s.spike_ms * math.exp(-age / SPIKE_FORGET_MS)
-
-
-@kernel("f8(i8, f8, f8)")
-def delay_update(address, arrival_ms, media_ms):
+@kernel("f8(i8, f8, f8, f8)")
+def delay_update(address, arrival_ms, media_ms, packet_ms):
     """Take in one packet's arrival; returns its relative delay r.
 
     Parameters
@@ -171,10 +164,12 @@ def delay_update(address, arrival_ms, media_ms):
         Arrival in milliseconds of the device's clock.
     media_ms
         Media time of the packet's first frame.
+    packet_ms
+        Its length.
 
     Notes
     -----
-    Thread: render.   Real-time: yes; at most 256 steps.
+    Thread: render.   Real-time: yes; some 400 short steps.
     """
     s = carray(pointer_void(address), 1, DELAY_DTYPE)[0]
     transit = arrival_ms - media_ms
@@ -205,19 +200,21 @@ def delay_update(address, arrival_ms, media_ms):
             s.has_base = 1
         relative = max(0.0, transit - s.base_ms)
     s.relative_ms = relative
+    target_update(address + _TARGET_AT, arrival_ms, media_ms, packet_ms, s.base_ms, relative)
 
     # block maxima
     changed = False
     if s.open_until_ms == 0.0:
-        s.open_until_ms = arrival_ms + s.block_ms
+        s.begun_ms = arrival_ms
+        s.open_until_ms = arrival_ms + BLOCK_MS
     skipped = 0
     while arrival_ms >= s.open_until_ms:
         if skipped == BLOCKS:
-            s.open_until_ms = arrival_ms + s.block_ms
+            s.open_until_ms = arrival_ms + BLOCK_MS
             break
         _close_block(address, s.open_max)
         s.open_max = 0.0
-        s.open_until_ms += s.block_ms
+        s.open_until_ms += BLOCK_MS
         skipped += 1
         changed = True
     clamped = min(relative, s.max_ms)
@@ -225,22 +222,45 @@ def delay_update(address, arrival_ms, media_ms):
         s.open_max = clamped
         changed = True
     if changed:
-        target = _weighted_quantile(address)
-        if s.known * s.block_ms < 2_000.0:
-            target = max(target, s.start_ms)
-        s.target_ms = min(max(target, s.min_ms), s.max_ms)
-
-    # spike memory
-    faded = delay_spike(address, arrival_ms)
-    if clamped >= faded:
-        s.spike_ms = clamped
-        s.spike_hold_until_ms = arrival_ms + SPIKE_HOLD_MS
+        s.usual_ms = _weighted_quantile(address)
     return relative
+
+
+@kernel("void(i8, f8)")
+def delay_gap(address, now_ms):
+    """Packets are proven lost: one gap more."""
+    s = carray(pointer_void(address), 1, DELAY_DTYPE)[0]
+    s.gaps = s.gaps * math.exp(-(now_ms - s.gaps_at_ms) / GAPS_FORGET_MS) + 1.0
+    s.gaps_at_ms = now_ms
+
+
+@kernel("f8(i8, f8)")
+def delay_margin(address, now_ms):
+    """Delay on top of the target, to close gaps with."""
+    s = carray(pointer_void(address), 1, DELAY_DTYPE)[0]
+    per_s = s.gaps * math.exp(-(now_ms - s.gaps_at_ms) / GAPS_FORGET_MS) * 1000.0 / GAPS_FORGET_MS
+    return MARGIN_MS * min(1.0, max(0.0, (per_s - GAPS_FEW) / (GAPS_MANY - GAPS_FEW)))
+
+
+@kernel("f8(i8, f8)")
+def delay_target(address, now_ms):
+    """The cheapest constant delay, within the limits; in the first two seconds at least the one to start with."""
+    s = carray(pointer_void(address), 1, DELAY_DTYPE)[0]
+    target = target_constant(address + _TARGET_AT)
+    if now_ms - s.begun_ms < START_MS:
+        target = max(target, s.start_ms)
+    return min(max(target, s.min_ms), s.max_ms)
+
+
+@kernel("f8(i8, f8)")
+def delay_spike(address, now_ms):
+    """The delay that the last spike still asks for."""
+    return target_spike(address + _TARGET_AT, now_ms)
 
 
 @kernel("f8(i8, f8)")
 def delay_control(address, now_ms):
-    """The playout delay to steer for: the target, or a fresh spike and one packet, within the limits."""
+    """The playout delay to steer for: the target, a fresh spike's if that is more, and the margin, within the limits."""
     s = carray(pointer_void(address), 1, DELAY_DTYPE)[0]
-    wanted = max(s.target_ms, delay_spike(address, now_ms) + s.guard_ms)
-    return min(max(wanted, s.min_ms), s.max_ms)
+    wanted = max(delay_target(address, now_ms), delay_spike(address, now_ms))
+    return min(wanted + delay_margin(address, now_ms), s.max_ms)

@@ -57,6 +57,7 @@ BUFFER_DTYPE = np.dtype(
         ("cap_ms", "f8"),  # largest playout delay before a resync
         ("ordered", "i8"),  # the transport keeps order: what is missing while newer is here is lost
         ("frames_per_ms", "f8"),
+        ("splice_above_ms", "f8"),  # smaller errors are somebody else's
         # memory
         ("store", "i8"),
         ("entries", "i8"),
@@ -95,6 +96,7 @@ BUFFER_DTYPE = np.dtype(
         ("concealing", "i8"),
         ("conceal_run", "i8"),  # frames of this concealment
         ("ended_run", "i8"),  # frames since the stream ended
+        ("gap_end", "i8"),  # where the last gap ended: each is counted once
         ("hold_credit", "i8"),  # frames of it that were waiting: a gap that proves lost has had them already
         ("over_cap_ticks", "i8"),
         # the last tick
@@ -113,6 +115,7 @@ BUFFER_DTYPE = np.dtype(
         ("advanced", "i8"),
         ("paused", "i8"),
         ("skipped", "i8"),  # taken out of senders' pauses
+        ("closed", "i8"),  # of gaps: neither made up nor waited for
         ("accelerated", "i8"),
         ("decelerated", "i8"),
         ("drains", "i8"),
@@ -137,6 +140,8 @@ class Buffer:
         How much audio can wait, at least.
     profile
         ``"conversation"`` or ``"listening"``: how far behind playback may fall before it skips.
+    splice_above_ms
+        How far the playout delay may be from the control delay before a splice; what is less is left to whoever sets it.
     """
 
     def __init__(
@@ -147,10 +152,11 @@ class Buffer:
         transport: str = "tcp",
         profile: str = "conversation",
         price_ms: float = 10_000.0,
-        min_ms: float = 20.0,
+        min_ms: float = 10.0,
         max_ms: float = 1_000.0,
         start_ms: float = 40.0,
         store_ms: float = 8_000.0,
+        splice_above_ms: float = 0.0,
     ) -> None:
         self.block_frames = rate_hz // 100
         capacity = 1 << math.ceil(math.log2((store_ms + GUARD_MS) * rate_hz / 1000))
@@ -158,7 +164,7 @@ class Buffer:
         history = HISTORY_MS * rate_hz // 1000
         self.store = aligned_zeros((capacity, channels), np.float32)
         self.entries = aligned_zeros(entries, ENTRY_DTYPE)
-        self.delay = make_delay(price_ms, transport, min_ms, max_ms, start_ms)
+        self.delay = make_delay(price_ms, min_ms, max_ms, start_ms)
         self.conceal = conceal_state(rate_hz, channels)
         self.noise = aligned_zeros(8, np.float64)
         self.window = aligned_zeros((HISTORY_MS + WINDOW_MS) * rate_hz // 1000 + 16, np.float32)
@@ -172,6 +178,7 @@ class Buffer:
         state["cap_ms"] = 1_500.0 if profile == "conversation" else 5_000.0
         state["ordered"] = transport == "tcp"
         state["frames_per_ms"] = rate_hz / 1000
+        state["splice_above_ms"] = splice_above_ms
         for name in ("store", "entries", "delay", "conceal", "noise", "window", "scratch", "splice_result", "history"):
             state[name] = getattr(self, name).ctypes.data
         state["scratch_size"] = self.scratch.size

@@ -145,7 +145,7 @@ def buffer_insert(address, samples, frames, media_pos, seq, epoch, flags, arriva
         b.m = position
         b.run_start = position
     b.last_arrival_ms = arrival_ms
-    delay_update(b.delay, arrival_ms, position / b.frames_per_ms)
+    delay_update(b.delay, arrival_ms, position / b.frames_per_ms, frames / b.frames_per_ms)
     if end <= b.m:
         b.late += 1
         return LATE

@@ -45,6 +45,7 @@ TICK_DTYPE = np.dtype(
         ("spike_ms", "f8"),
         ("relative_ms", "f8"),
         ("buffered_ms", "f8"),
+        ("resample_ratio", "f8"),  # frames at the device's rate, as a share of what the rates say
         ("media_ms", "f8"),  # timeline position at the start of the block
         ("peak", "f8"),  # of the block as it leaves
         ("mean_square", "f8"),

@@ -13,7 +13,9 @@ from rtmedia.dsp.gain import Gain
 from rtmedia.dsp.gate import SpectralGate
 from rtmedia.dsp.limiter import Limiter
 from rtmedia.dsp.resample import make_resampler
+from rtmedia.dsp.varispeed import make_varispeed
 from rtmedia.errors import ConfigError
+from rtmedia.jitter.drift import SPLICE_ABOVE_MS, make_drift
 from rtmedia.jitter.state import Buffer
 from rtmedia.ports import Codec, Effect, Format
 from rtmedia.rooms.decode import Decode, decode_step
@@ -37,7 +39,7 @@ class Line:
         How payloads are written.
     effects
         Run in this order at the source's rate.
-    transport, profile, price_ms, min_ms, max_ms, start_ms
+    transport, profile, price_ms, min_ms, max_ms, start_ms, drift
         See `rtmedia.config.Jitter`.
     gain_db, ceiling_db
         Of the last two stations.
@@ -62,9 +64,10 @@ class Line:
         transport: str = "tcp",
         profile: str = "conversation",
         price_ms: float = 10_000.0,
-        min_ms: float = 20.0,
+        min_ms: float = 10.0,
         max_ms: float = 1_000.0,
         start_ms: float = 40.0,
+        drift: str = "splice",
         gain_db: float = 0.0,
         ceiling_db: float = -1.0,
         lead_ms: float = 20.0,
@@ -87,16 +90,21 @@ class Line:
             max_ms=max_ms,
             start_ms=start_ms,
             store_ms=store_ms,
+            splice_above_ms=0.0 if drift == "splice" else SPLICE_ABOVE_MS,
         )
         block = self.buffer.block_frames
         out_block = device_rate_hz // 100 + SPARE_FRAMES
         self.decode = Decode(codec.make(source, rate_hz // 4), rate_hz, channels)
         self.descriptions = tuple(effects)
         self.effects = [_steady(effect).make(source, block) for effect in effects]
-        self.resampler = make_resampler(rate_hz, device_rate_hz, channels, block)
+        make = make_resampler if drift == "splice" else make_varispeed
+        self.resampler = make(rate_hz, device_rate_hz, channels, block)
         self.gain = Gain(gain_db).make(device, out_block)
         self.limiter = Limiter(ceiling_db).make(device, out_block)
         self.lead_frames = max(frames_of_ms(lead_ms, device_rate_hz), device_rate_hz // 100)
+        if drift != "splice":
+            # Blocks of changing length drift past the device's calls: just before one the ring may hold a block less.
+            self.lead_frames += device_rate_hz // 100
         self.audio = FrameRing(1 << math.ceil(math.log2(device_rate_hz)), channels)
         self.play = Play(self.audio, device_rate_hz)
         self.render = Render(
@@ -113,6 +121,7 @@ class Line:
             lead_frames=self.lead_frames,
             max_packet_frames=self.decode.max_frames,
             hold_limit_ms=hold_limit_ms,
+            drift=None if drift == "splice" else make_drift(),
         )
         if hold_on_pause:
             store_word(self.render.wishes, HOLD_ON_PAUSE, 1)

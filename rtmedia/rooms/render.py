@@ -6,6 +6,10 @@ clock, blocks are counted by the sound card's, and a delay-locked loop on the de
 (F. Adriaensen, "Using a DLL to filter time", LAC 2005). So a sound card that runs 200 ppm slow looks like
 slowly changing network delay and is dealt with by the same splices, and a device that stalls does not
 look like a network that does.
+
+Where a drift controller is given (`rtmedia.jitter.drift`), the resampler's ratio changes from block to block instead: 10 ms of
+the source become a frame more or less at the device. Everything is counted in frames made, so `sink_pos`, and with
+it the media's clock, runs that much slower or faster by itself.
 """
 
 from __future__ import annotations
@@ -14,13 +18,16 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 from numba import carray
 
 from rtmedia.dsp.level import measure
 from rtmedia.dsp.resample import ResamplerInstance, resample
+from rtmedia.dsp.varispeed import VarispeedInstance, varispeed, varispeed_ahead, varispeed_set
 from rtmedia.jitter.buffer import buffer_hold, buffer_tick
-from rtmedia.jitter.delay import DELAY_DTYPE, delay_spike
-from rtmedia.jitter.state import BUFFER_DTYPE, ENTRY_DTYPE, NO_ROOM, PLAYING, Buffer
+from rtmedia.jitter.delay import DELAY_DTYPE, delay_spike, delay_target
+from rtmedia.jitter.drift import DRIFT_DTYPE, drift_ratio
+from rtmedia.jitter.state import ACCELERATE, ADVANCE, BUFFER_DTYPE, DECELERATE, ENTRY_DTYPE, HOLD, NO_ROOM, NORMAL, PAUSE, PLAYING, Buffer
 from rtmedia.jitter.timeline import buffer_insert, buffer_retire
 from rtmedia.ports import EffectInstance
 from rtmedia.rooms.doorways import LEDGER_DTYPE, PACKET_DTYPE, TICK_DTYPE
@@ -86,6 +93,7 @@ RENDER_DTYPE = np.dtype(
         ("level", "i8"),
         # chain
         ("resampler", "i8"),
+        ("drift", "i8"),  # 0: the resampler is a fixed one
         ("effects", "i8"),
         ("functions", "i8", (MAX_EFFECTS,)),
         ("states", "i8", (MAX_EFFECTS,)),
@@ -100,6 +108,10 @@ RENDER_DTYPE = np.dtype(
         ("pause_gain", "f8"),
         ("ticks_lost", "i8"),
         ("ledger_lost", "i8"),
+        # of packets whose first frame has been rendered: their frames, and times those the wait since the socket and the control delay
+        ("emitted", "i8"),
+        ("waited_s", "f8"),
+        ("wanted_s", "f8"),
         # delay-locked loop: at device frame `dll_pos` the monotonic clock shows `dll_ns`
         ("dll_pos", "f8"),
         ("dll_ns", "f8"),
@@ -124,7 +136,9 @@ class Render:
     effects
         Instances made for the source's format and `Buffer.block_frames`.
     resampler
-        From the source's rate to the device's.
+        From the source's rate to the device's; one of changing ratio where `drift` is given.
+    drift
+        The controller of its ratio, from `rtmedia.jitter.drift.make_drift`.
     gain, limiter
         Instances made for the device's format.
     play
@@ -139,7 +153,7 @@ class Render:
         packet_records: RecordRing,
         packet_frames: FrameRing,
         effects: Sequence[EffectInstance],
-        resampler: ResamplerInstance,
+        resampler: ResamplerInstance | VarispeedInstance,
         gain: EffectInstance,
         limiter: EffectInstance,
         play: Play,
@@ -149,10 +163,12 @@ class Render:
         lead_frames: int,
         max_packet_frames: int,
         hold_limit_ms: float,
+        drift: npt.NDArray[np.void] | None = None,
     ) -> None:
         channels = play.ring.channels
         self.buffer, self.play, self.effects = buffer, play, tuple(effects)
         self.resampler, self.gain, self.limiter = resampler, gain, limiter
+        self.drift = drift
         self.packet_records, self.packet_frames = packet_records, packet_frames
         self.ticks = RecordRing(8_192, TICK_DTYPE)  # 80 s of a control thread that cannot run
         self.ledger = RecordRing(8_192, LEDGER_DTYPE)
@@ -175,6 +191,7 @@ class Render:
         r["most_lead"] = lead_frames + int(LEAD_RISE_MS * device_rate_hz / 1000)
         r["hold_limit"] = int(hold_limit_ms * rate_hz / 1000)
         r["resampler"] = resampler.state_address
+        r["drift"] = drift.ctypes.data if drift is not None else 0
         r["effects"] = len(self.effects)
         for i, effect in enumerate(self.effects):
             r["functions"][i], r["states"][i] = effect.address, effect.state_address
@@ -266,7 +283,7 @@ def _take_packets(address):
 
 @kernel("void(i8, i8, i8)")
 def _write_ledger(address, time_ns, m_before):
-    """One record for each packet whose first frame lies in the block just made."""
+    """One record for each packet whose first frame lies in the block just made, and its part in the totals."""
     r = carray(pointer_void(address), 1, RENDER_DTYPE)[0]
     b = carray(pointer_void(r.buffer), 1, BUFFER_DTYPE)[0]
     entries = carray(pointer_void(b.entries), b.entries_capacity, ENTRY_DTYPE)
@@ -277,6 +294,9 @@ def _write_ledger(address, time_ns, m_before):
         if entry.heard:
             continue
         entry.heard = 1
+        r.emitted += entry.frames
+        r.waited_s += entry.frames * (time_ns - entry.arrival_ns) * 1e-9
+        r.wanted_s += entry.frames * b.control_ms * 1e-3
         slot = ring_claim(r.ledger_ring)
         if slot == 0:
             r.ledger_lost += 1
@@ -291,6 +311,21 @@ def _write_ledger(address, time_ns, m_before):
         record.epoch = entry.epoch
         record.media_pos = entry.media_pos
         ring_commit(r.ledger_ring)
+
+
+@kernel("i8(i8, i8)")
+def _resample(address, op):
+    """Take the block to the device's rate, by the drift controller's ratio where there is one; returns its frames."""
+    r = carray(pointer_void(address), 1, RENDER_DTYPE)[0]
+    if r.drift == 0:
+        return resample(r.resampler, r.work, r.block, r.out)
+    b = carray(pointer_void(r.buffer), 1, BUFFER_DTYPE)[0]
+    # While nothing comes (hold, drain, wait) the delay grows for a reason of its own.
+    steering = b.phase == PLAYING and op in (NORMAL, ACCELERATE, DECELERATE, ADVANCE, PAUSE)
+    # d counts in whole frames made; a steady tone would be modulated by what is missing to them.
+    delay_ms = b.d_ms - varispeed_ahead(r.resampler) / b.frames_per_ms
+    varispeed_set(r.resampler, drift_ratio(r.drift, delay_ms, b.control_ms, r.block / b.frames_per_ms, steering))
+    return varispeed(r.resampler, r.work, r.block, r.out)
 
 
 @kernel("void(i8, i8)")
@@ -312,17 +347,19 @@ def _render_block(address, time_ns):
     if paused and r.pause_gain == 0.0 and load_acquire(wishes, HOLD_ON_PAUSE) != 0:
         buffer_hold(r.buffer, now_ms, r.hold_limit)
         op = b.op
+        steered_by = HOLD
         b.tick_concealed = 0
         work = view_f4(r.work, r.block * r.channels)
         for i in range(r.block * r.channels):
             work[i] = np.float32(0.0)
     else:
         op = buffer_tick(r.buffer, now_ms, r.work)
+        steered_by = op
         _write_ledger(address, time_ns, m_before)
 
     for i in range(r.effects):
         call_effect(r.functions[i], r.work, r.block, r.channels, r.states[i])
-    frames = resample(r.resampler, r.work, r.block, r.out)
+    frames = _resample(address, steered_by)
     call_effect(r.gain_function, r.out, frames, r.channels, r.gain_state)
 
     goal = 0.0 if paused else 1.0
@@ -354,10 +391,11 @@ def _render_block(address, time_ns):
         tick.concealed = b.tick_concealed
         tick.delay_ms = b.d_ms
         tick.control_ms = b.control_ms
-        tick.target_ms = delay.target_ms
+        tick.target_ms = delay_target(b.delay, now_ms)
         tick.spike_ms = delay_spike(b.delay, now_ms)
         tick.relative_ms = delay.relative_ms
         tick.buffered_ms = b.buffered_ms
+        tick.resample_ratio = 1.0 - carray(pointer_void(r.drift), 1, DRIFT_DTYPE)[0].speed if r.drift != 0 else 1.0
         tick.media_ms = m_before / b.frames_per_ms if b.phase == PLAYING else math.nan
         tick.peak = level[0]
         tick.mean_square = level[1]

@@ -1,0 +1,180 @@
+"""Which way the playout delay shall move, and where a splice moves it.
+
+How to think about it. What is steered is not the delay itself but the delay *at which blocks begin with a packet*. A
+block is made at once, so if a packet begins in its middle, that packet must be here half a block before it is heard: of
+all delays that protect equally, one in ten milliseconds wastes nothing. Splices aim for it (`steering_error`).
+
+While the next packet is overdue by more than packets usually are (`is_draining`), what is left is stretched: speech by
+as much again at most (no period is played more than twice on average), a pause without limit, for silence may last.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import carray
+
+from rtmedia.dsp.stretch import find_splice, quiet_limit
+from rtmedia.jitter.delay import DELAY_DTYPE
+from rtmedia.jitter.state import BUFFER_DTYPE, ENTRY_DTYPE, WINDOW_MS
+from rtmedia.jitter.timeline import mean_square_at, next_entry
+from rtmedia.rt.kernel import kernel, pointer_void
+from rtmedia.rt.memory import view_block, view_f4, view_f8
+
+#: How far d may be above and below where it should be before a splice is worth hearing.
+DEAD_ABOVE_MS = 4.0
+DEAD_BELOW_MS = 2.0
+#: A packet may be so much later than it should be able to before delay is built up: the next splice costs more.
+SLACK_MS = 2.5
+#: Arithmetic of times, not of sounds.
+ROUNDING_MS = 0.5
+#: Splices, ms of shift per ms played. At 0.6 what is left lasts two and a half times as long.
+DRAIN_SPEECH, DRAIN_QUIET = 0.6, 1.0
+SHED_SPEECH, SHED_SPEECH_FAR, SHED_QUIET = 0.20, 0.40, 1.0
+BUILD_SPEECH, BUILD_QUIET = 0.10, 0.50
+FAR_MS = 150.0
+#: Shift that may be saved up, and shift at the first sign of a stall.
+BUDGET_MS = 15.0
+DRAIN_BUDGET_MS = 5.0
+#: Lags.
+SHORTEST_MS = 2.5
+LONGEST_MS = 15.0
+#: A packet that is later than usual by this much is overdue.
+OVERDUE_MS = 10.0
+#: More than the control delay and this in hand: no need to hurry.
+PLENTY_MS = 60.0
+#: With so much in hand the stretching is at its full rate; with more it is gentler.
+NEAR_MS = 150.0
+#: While draining, a splice must come soon.
+SOON_MS = 15.0
+HISTORY_MS = 20.0
+
+
+@kernel("b1(i8, f8)")
+def noise_is_quiet(address, mean_square):
+    """Whether a stretch is no more than background."""
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    return mean_square <= quiet_limit(view_f8(b.noise, 1)[0])
+
+
+@kernel("f8(i8, f8)")
+def playout_delay(address, now_ms):
+    """d: how far behind the fast path we play; 0 while no path is known."""
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    delay = carray(pointer_void(b.delay), 1, DELAY_DTYPE)[0]
+    return now_ms - b.m / b.frames_per_ms - delay.base_ms - b.held_ms if delay.has_base else 0.0
+
+
+@kernel("f8(i8)")
+def steering_error(address):
+    """How far d is above (+) or below (-) the least delay that protects as C does and lets blocks begin with packets."""
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    if b.packet_frames % b.block != 0:
+        return b.d_ms - b.control_ms
+    following = next_entry(address, b.m)
+    entries = carray(pointer_void(b.entries), b.entries_capacity, ENTRY_DTYPE)
+    boundary = entries[following].position if following >= 0 else b.newest_end
+    block_ms = b.block / b.frames_per_ms
+    wasted_ms = ((boundary - b.m) % b.block) / b.frames_per_ms
+    above_ms = b.d_ms - wasted_ms - b.control_ms
+    if above_ms >= -ROUNDING_MS:
+        return wasted_ms + block_ms * math.floor((above_ms + ROUNDING_MS) / block_ms)
+    if above_ms >= -SLACK_MS:
+        return wasted_ms
+    return wasted_ms - block_ms * math.ceil(-above_ms / block_ms)
+
+
+@kernel("b1(i8, i8)")
+def is_draining(address, available):
+    """Whether the packet after the newest one is overdue, and what is left (`available` frames) not plenty."""
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    delay = carray(pointer_void(b.delay), 1, DELAY_DTYPE)[0]
+    overdue_ms = b.d_ms - (b.newest_end - b.m) / b.frames_per_ms
+    return overdue_ms > delay.usual_ms + OVERDUE_MS and available < int((b.control_ms + PLENTY_MS) * b.frames_per_ms)
+
+
+@kernel("void(i8, f8, i8, i8)")
+def plan_splice(address, error_ms, draining, available):
+    """Fill the budget and, where it allows, choose where the next period is cut out or repeated.
+
+    Parameters
+    ----------
+    error_ms
+        `steering_error`.
+    draining
+        `is_draining`.
+    available
+        Frames from m on without a hole.
+
+    Notes
+    -----
+    Thread: render.   Real-time: yes.
+    """
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    if b.splice != 0 or b.concealing:  # what was heard last is not what lies before m: nothing to splice with yet
+        return
+    quiet = noise_is_quiet(address, mean_square_at(address, b.m, b.block))
+    if draining:
+        wish = -1
+        left_ms = available / b.frames_per_ms
+        rate = DRAIN_QUIET if quiet else DRAIN_SPEECH * min(1.0, NEAR_MS / max(left_ms, 1.0))
+    elif error_ms > max(DEAD_ABOVE_MS, b.splice_above_ms):
+        wish = 1
+        rate = SHED_QUIET if quiet else (SHED_SPEECH_FAR if error_ms > FAR_MS else SHED_SPEECH)
+    elif error_ms < -max(DEAD_BELOW_MS, b.splice_above_ms):
+        wish = -1
+        rate = BUILD_QUIET if quiet else BUILD_SPEECH
+    else:
+        b.wish = 0
+        return
+    if wish != b.wish:
+        b.wish = wish
+        if draining:
+            b.drains += 1
+            b.budget_ms = max(b.budget_ms, DRAIN_BUDGET_MS)
+    b.budget_ms = min(BUDGET_MS, b.budget_ms + rate * b.block / b.frames_per_ms)
+    if b.budget_ms < SHORTEST_MS:
+        return
+    history = min(int(HISTORY_MS * b.frames_per_ms), b.m - b.run_start)
+    future = min(available, int(WINDOW_MS * b.frames_per_ms))
+    shortest = int(SHORTEST_MS * b.frames_per_ms)
+    if draining:
+        longest_ms = LONGEST_MS
+    elif wish > 0:
+        longest_ms = min(LONGEST_MS, error_ms + ROUNDING_MS)  # no further than to the boundary: behind it protection is less
+    else:
+        longest_ms = min(LONGEST_MS, max(2.0 * SHORTEST_MS, -error_ms))
+    longest = int(longest_ms * b.frames_per_ms)
+    if wish > 0:
+        longest = min(longest, (future - b.block) // 2)  # a whole block must stay behind the cut
+    else:
+        longest = min(longest, future)
+    if longest < shortest:
+        return
+    window = view_f4(b.window, history + future)
+    store = view_block(b.store, b.capacity, b.channels)
+    scale = np.float32(1.0 / b.channels)
+    for i in range(history + future):
+        mixed = np.float32(0.0)
+        for c in range(b.channels):
+            mixed += store[(b.m - history + i) & (b.capacity - 1), c]
+        window[i] = mixed * scale
+    result = view_f8(b.splice_result, 8)
+    last = history + future - (2 * shortest if wish > 0 else shortest)
+    if draining:
+        last = min(last, history + int(SOON_MS * b.frames_per_ms))
+    limit = quiet_limit(view_f8(b.noise, 1)[0])
+    scratch = view_f8(b.scratch, b.scratch_size)
+    if find_splice(window, history, future, shortest, longest, history, last, wish, b.rate_hz, limit, scratch, result) == 0:
+        return
+    likeness = result[2]
+    needed = 0.9 - 0.4 * min(1.0, abs(error_ms) / 200.0)
+    if draining:
+        needed = min(needed, 0.7)
+    if likeness < needed and not noise_is_quiet(address, result[3]):
+        return
+    b.splice = wish
+    b.splice_at = b.m - history + int(result[0])
+    b.splice_lag = int(result[1])
+    b.budget_ms -= b.splice_lag / b.frames_per_ms
