@@ -5,8 +5,10 @@ decisions, splices included: our output is taken, each made-up stretch and the c
 and filled by silence, by repetition of the last packet, or by the method of G.711 Appendix I. *clean* is the speech
 itself. So the difference between the peers is the concealment, and that between *clean* and *ours* is everything.
 
-Speech is a minute of telephone prompts (see `_speech.py`), in tiny mode the embedded conversation. PESQ compares with
-the speech itself at the same time; `stretched_pct` says how much of it the jitter buffer stretched.
+PESQ compares with the speech itself at the same time, which stretching does not keep: for the traces of pure loss the
+losses are also laid straight into the speech, without the jitter buffer, and judged by both.
+
+Speech is a minute of telephone prompts (see `_speech.py`), in tiny mode the embedded conversation.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from _bench import parser_for, report
 from _peers import PEERS, Fill, Sound
 from _scores import pesq, plcmos
 from _speech import VOICES, prompts
+from conceal import concealment
 
 from rtmedia.config import Config
 from rtmedia.jitter.state import OP_NAMES
@@ -136,13 +139,21 @@ def row(speech: Sound, trace: str, judged: bool) -> dict[str, object]:
     return found | {name: round(plcmos(sound), 2) if judged else None for name, sound in sounds.items()}
 
 
-def pesq_row(speech: Sound, trace: str, judged: bool) -> dict[str, object]:
-    """The same by PESQ: everything keeps the speech's time but for what was stretched at the start."""
-    played = Played(speech, trace)
-    shift = played.report["decelerated_pct"] - played.report["accelerated_pct"]
-    sounds = {"ours": played.ours, **{name: played.filled(fill) for name, fill in PEERS.items()}}
-    scores = {name: round(pesq(played.clean, sound), 2) if judged else None for name, sound in sounds.items()}
-    return {"trace": trace, "stretched_ms": round(abs(shift) * 10.0 * played.report["seconds"], 1), **scores}
+def bare_row(speech: Sound, trace: str, judged: bool) -> dict[str, object]:
+    """The trace's losses laid straight into the speech: concealment alone, no frame moves, so PESQ can judge it too."""
+    lost = np.isnan(read_bundle(BUNDLE)[trace].arrival_ms)
+    packet = 2 * BLOCK
+    clean = np.resize(speech, len(lost) * packet).astype(np.float32)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], lost, [False]]).astype(np.int8)))
+    found: dict[str, object] = {"trace": trace, "lost_pct": round(100.0 * float(lost.mean()), 2)}
+    for name, fill in {"ours": concealment(RATE_HZ), **PEERS}.items():
+        sound = clean.copy()
+        for first, end in edges.reshape(-1, 2) * packet:
+            if first >= RATE_HZ // 10 and end < len(sound) - RATE_HZ // 10:
+                fill(sound, int(first), int(end - first), RATE_HZ)
+        found[f"{name}: PLCMOS"] = round(plcmos(sound), 2) if judged else None
+        found[f"{name}: PESQ"] = round(pesq(clean, sound), 2) if judged else None
+    return found
 
 
 def main() -> None:
@@ -160,7 +171,7 @@ def main() -> None:
     facts = {"PLCMOS v2": rows}
     lossy = [name for name in LOSS_ONLY if name in names]
     if lossy:
-        facts["PESQ, wideband"] = [pesq_row(speech, name, not asked.tiny) for name in lossy]
+        facts["losses alone, without the jitter buffer"] = [bare_row(speech, name, not asked.tiny) for name in lossy]
     report(__doc__ or "", [], asked, facts, voice=asked.voice, half=asked.half)
 
 
