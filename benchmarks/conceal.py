@@ -1,8 +1,9 @@
-"""How much of the sound survives a gap? Concealment against silence and against plain repetition.
+"""How much of the sound survives a gap? Concealment against silence, repetition and the method of G.711 Appendix I.
 
-For gaps of 20, 60 and 120 ms every 250 ms: signal-to-noise ratio and log-spectral distance inside the gap and in
+For gaps of 20, 60 and 120 ms every 250 ms (120 ms: 400): signal-to-noise ratio and log-spectral distance inside the gap and in
 the 10 ms after it (segments of active sound only), and the time of each kernel. Files are 16-bit mono WAV;
-without any, a synthetic voice at 8 and 16 kHz.
+without any, a synthetic voice at 8 and 16 kHz. With ``--voice`` a minute of telephone prompts (see `_speech.py`), and
+PLCMOS v2 of the whole.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 from _bench import Row, compare, interleaved, parser_for, report
+from _peers import PEERS, Fill, Sound
+from _scores import plcmos
+from _speech import VOICES, prompts
 
 from rtmedia.jitter.conceal import background_update, conceal_begin, conceal_merge, conceal_next, conceal_state
 
-Sound = npt.NDArray[np.float32]
 GAPS_MS = (20, 60, 120)
-EVERY_MS = 250
+EVERY_MS = {20: 250, 60: 250, 120: 400}
 
 
 def read(path: str) -> tuple[Sound, int]:
@@ -45,17 +48,7 @@ def voice(rate_hz: int, seconds: float = 6.0) -> Sound:
     return (0.08 * syllable * sound + 0.03 * hiss * rng.normal(size=len(t)) + 1e-4 * rng.normal(size=len(t))).astype(np.float32)
 
 
-def fill_silence(sound: Sound, at: int, gap: int, rate_hz: int) -> None:
-    sound[at : at + gap] = 0
-
-
-def fill_repeat(sound: Sound, at: int, gap: int, rate_hz: int) -> None:
-    """The last 10 ms again and again."""
-    last = sound[at - rate_hz // 100 : at].copy()
-    sound[at : at + gap] = np.resize(last, gap)
-
-
-def concealment(rate_hz: int) -> Callable[[Sound, int, int, int], None]:
+def concealment(rate_hz: int) -> Fill:
     state = conceal_state(rate_hz, 1)
     heard = 0
 
@@ -69,8 +62,8 @@ def concealment(rate_hz: int) -> Callable[[Sound, int, int, int], None]:
         history = int(0.06 * rate_hz)
         conceal_begin(address, sound[at - history :].ctypes.data, history)
         conceal_next(address, sound[at:].ctypes.data, gap)
-        conceal_merge(address, sound[at + gap :].ctypes.data, 2 * block, block * 3 // 4)
-        heard = at + gap + 2 * block
+        conceal_merge(address, sound[at + gap :].ctypes.data, block, block * 4 // 5)  # as the jitter buffer does
+        heard = at + gap + block
 
     return fill
 
@@ -85,13 +78,13 @@ def spectra(piece: Sound, rate_hz: int) -> npt.NDArray[np.float64]:
     return np.asarray(10 * np.log10(bands + 10**-7.5))
 
 
-def measure(sound: Sound, rate_hz: int, gap_ms: int, fill: Callable[[Sound, int, int, int], None]) -> dict[str, float]:
+def measure(sound: Sound, rate_hz: int, gap_ms: int, fill: Fill, judged: bool) -> dict[str, float]:
     damaged = sound.copy()
     gap = gap_ms * rate_hz // 1000
     after = rate_hz // 100
     snr: list[float] = []
     distance: list[float] = []
-    for at in range(int(0.3 * rate_hz), len(sound) - gap - rate_hz // 10, EVERY_MS * rate_hz // 1000):
+    for at in range(int(0.3 * rate_hz), len(sound) - gap - rate_hz // 10, EVERY_MS[gap_ms] * rate_hz // 1000):
         fill(damaged, at, gap, rate_hz)
         want, got = sound[at : at + gap + after], damaged[at : at + gap + after]
         if np.mean(want**2) < 1e-5 or np.mean(damaged[at - after : at] ** 2) < 1e-6:  # a pause, or an onset that nothing announces
@@ -114,7 +107,8 @@ def measure(sound: Sound, rate_hz: int, gap_ms: int, fill: Callable[[Sound, int,
                 )
             )
         )
-    return {"gaps": len(snr), "snr_db": round(float(np.mean(snr)), 2), "log_spectral_distance_db": round(float(np.mean(distance)), 2)}
+    found = {"gaps": len(snr), "snr_db": round(float(np.mean(snr)), 2), "log_spectral_distance_db": round(float(np.mean(distance)), 2)}
+    return found | ({"plcmos": round(plcmos(damaged), 2)} if judged else {})
 
 
 def timing(rate_hz: int, rounds: int) -> list[Row]:
@@ -137,10 +131,15 @@ def timing(rate_hz: int, rounds: int) -> list[Row]:
 
         return run
 
+    def first() -> None:
+        conceal_begin(address, heard(), history)
+        conceal_next(address, out.ctypes.data, block)
+
     conceal_begin(address, heard(), history)
     times = interleaved(
         {
             "copy of the block": of(lambda: np.copyto(copy, sound[:block])),
+            "begin and first block": of(first),
             "begin (once a gap)": of(lambda: conceal_begin(address, heard(), history)),
             "next (each block of a gap)": of(lambda: conceal_next(address, out.ctypes.data, block)),
             "merge (once a gap)": of(lambda: conceal_merge(address, out.ctypes.data, 2 * block, block)),
@@ -152,12 +151,12 @@ def timing(rate_hz: int, rounds: int) -> list[Row]:
     return compare(f"{rate_hz // 1000} kHz, 10 ms", times, "copy of the block", block_ms=10.0)
 
 
-def survival(sounds: list[tuple[Sound, int]], gap_ms: int) -> list[dict[str, object]]:
+def survival(sounds: list[tuple[Sound, int]], gap_ms: int, judged: bool) -> list[dict[str, object]]:
     """One row for each way to fill gaps of `gap_ms`, over all sounds."""
-    found: dict[str, list[dict[str, float]]] = {"silence": [], "repetition": [], "concealment": []}
+    found: dict[str, list[dict[str, float]]] = {}
     for sound, rate_hz in sounds:
-        for name, fill in (("silence", fill_silence), ("repetition", fill_repeat), ("concealment", concealment(rate_hz))):
-            found[name].append(measure(sound, rate_hz, gap_ms, fill))
+        for name, fill in {**PEERS, "concealment": concealment(rate_hz)}.items():
+            found.setdefault(name, []).append(measure(sound, rate_hz, gap_ms, fill, judged))
     rows = []
     for name, each in found.items():
         weights = [one["gaps"] for one in each]
@@ -169,10 +168,15 @@ def survival(sounds: list[tuple[Sound, int]], gap_ms: int) -> list[dict[str, obj
 def main() -> None:
     parser = parser_for(__doc__ or "")
     parser.add_argument("wav", nargs="*", help="16-bit mono files instead of the synthetic voice")
+    parser.add_argument("--voice", nargs="*", choices=VOICES, help="telephone prompts instead, and PLCMOS")
+    parser.add_argument("--half", type=int, default=1, choices=(0, 1), help="of the prompts; 0: concealment was tuned on it")
     asked = parser.parse_args()
     rates = (16_000,) if asked.tiny else (8_000, 16_000)
-    sounds = [read(path) for path in asked.wav] or [(voice(rate, 2.0 if asked.tiny else 6.0), rate) for rate in rates]
-    facts = {"what survives": [row for gap_ms in GAPS_MS for row in survival(sounds, gap_ms)]}
+    if asked.voice:
+        sounds = [(prompts(voice, 60.0, asked.half), 16_000) for voice in asked.voice]
+    else:
+        sounds = [read(path) for path in asked.wav] or [(voice(rate, 2.0 if asked.tiny else 6.0), rate) for rate in rates]
+    facts = {"what survives": [row for gap_ms in GAPS_MS for row in survival(sounds, gap_ms, bool(asked.voice))]}
     rows = [row for rate in ((16_000,) if asked.tiny else (8_000, 16_000, 48_000)) for row in timing(rate, 3 if asked.tiny else 500)]
     report(__doc__ or "", rows, asked, facts)
 

@@ -35,12 +35,20 @@ HEADER = np.dtype(
         ("channels", "i8"),
         ("order", "i8"),
         ("history_frames", "i8"),  # length of `work` and `mono`: the longest analysis
-        ("past_mask", "i8"),
+        ("past_frames", "i8"),  # of the copy that is repeated: the history and what the interpolation reaches beyond it
         ("continuation_frames", "i8"),
         ("muted", "i8"),  # nobody listens: concealment is silence, and nothing is learnt for it
         ("active", "i8"),
         ("position", "i8"),  # frames made since conceal_begin
         ("lag64", "i8"),  # pitch lag in 1/64 frame
+        # the loop through the last periods (rtmedia.jitter.periods); places are 1/64 frames before the gap, so negative
+        ("place64", "i8"),
+        ("periods", "i8"),  # how many are gone through
+        ("most_periods", "i8"),
+        ("wider_at", "i8"),  # frame from which one more is
+        ("fading_place64", "i8"),  # the narrower loop that fades out, and for how many frames yet
+        ("fading_left", "i8"),
+        ("quarter", "i8"),  # of a period, in frames: every cross-fade's length
         ("ring_frames", "i8"),
         ("hold_frames", "i8"),
         ("end_frames", "i8"),
@@ -75,10 +83,6 @@ AT_A = 2 + BACKGROUND_ORDER + 1
 AT_RING = 2 + 2 * (BACKGROUND_ORDER + 1)
 
 
-def _power_of_two(least: int) -> int:
-    return 1 << (least - 1).bit_length()
-
-
 def prediction_order(rate_hz: int) -> int:
     """Order of the prediction filter: 8 at 8 kHz, 16 at 16 kHz, 24 from 24 kHz on."""
     return max(8, min(24, rate_hz // 1000))
@@ -87,13 +91,12 @@ def prediction_order(rate_hz: int) -> int:
 def conceal_dtype(rate_hz: int, channels: int) -> np.dtype[Any]:
     """The record that holds one stream's concealment."""
     history = math.ceil(HISTORY_S * rate_hz)
-    past = _power_of_two(math.ceil(MAX_LAG_S * rate_hz) + TAPS + 2)
     return np.dtype(
         [
             ("header", HEADER),
             ("work", "f8", (channels, history)),
             ("mono", "f8", (2, history)),
-            ("past", "f8", (channels, past)),
+            ("past", "f8", (channels, history + TAPS)),
             ("lpc", "f8", (channels, prediction_order(rate_hz) + 1)),
             ("ring", "f8", (channels, RING)),
             ("noise", "f8", (channels, RING)),
@@ -143,7 +146,7 @@ def conceal_state(rate_hz: int, channels: int, seed: int = 1) -> npt.NDArray[Any
     header["channels"] = channels
     header["order"] = prediction_order(rate_hz)
     header["history_frames"] = state["work"].shape[2]
-    header["past_mask"] = state["past"].shape[2] - 1
+    header["past_frames"] = state["past"].shape[2]
     header["continuation_frames"] = state["continuation"].shape[1]
     header["seed"] = seed * 0x9E3779B97F4A7C15 % 2**64 or 1
     for name in ("work", "mono", "past", "lpc", "ring", "noise", "level", "background", "continuation"):

@@ -16,11 +16,12 @@ stretching its surroundings: H. Sanneck et al., "A new technique for audio packe
 N. Farber, B. Girod, "Adaptive playout scheduling and loss concealment for voice communication over IP networks", IEEE Trans.
 Multimedia 5, 2003.
 
-The *lead*: a sender that runs ahead of real time makes D fall without end. A packet more than
-`LEAD_MS` earlier than the base *was* is taken as sent early: it is never late, and it does not move B.
-What the base was is a reference that follows it by 10 ms a second, faster than any clock drifts. If it fell with B,
-a burst would pull B down packet by packet, look like five seconds of delay, and be skipped; if it rose with B, which
-a stall of more than two seconds lifts, the stall's backlog would be taken as sent early, and the delay stay.
+The *lead*: a sender that runs ahead of real time makes D fall without end. A packet more than `LEAD_MS` earlier than the
+base *was* proves that: no path gets faster by so much. From then on the stream is buffered playback: the base goes back to
+what it was before the fall, and what comes earlier counts as just in time, until the sender has not been ahead for
+`LEAD_FORGET_MS`. What the base was is a reference that follows it by 10 ms a second, faster than any clock drifts. If it
+fell with B, a burst would pull B down packet by packet, look like five seconds of delay, and be skipped; if it rose with
+B, which a stall of more than two seconds lifts, the stall's backlog would be taken as sent early, and the delay stay.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ GAPS_FEW = 0.1
 GAPS_MANY = 0.4
 MARGIN_MS = 20.0
 LEAD_MS = 500.0
+LEAD_FORGET_MS = 10_000.0
 LEAD_FOLLOW = 0.01  # ms the reference moves per ms: 10 000 ppm
 
 DELAY_DTYPE = np.dtype(
@@ -65,6 +67,7 @@ DELAY_DTYPE = np.dtype(
         ("early", "i8"),  # packets taken as sent ahead of time
         ("lead_base_ms", "f8"),  # what the base was, for telling a lead
         ("lead_at_ms", "f8"),
+        ("leading_until_ms", "f8"),
         ("begun_ms", "f8"),  # arrival of the first packet
         # block maxima, newest at `newest`; order[:known] sorts them by value, descending
         ("newest", "i8"),
@@ -104,6 +107,7 @@ def delay_rebase(address):
     s.first = 0
     s.count = 0
     s.has_base = 0
+    s.leading_until_ms = 0.0
     target_rebase(address + _TARGET_AT)
 
 
@@ -179,27 +183,31 @@ def delay_update(address, arrival_ms, media_ms, packet_ms):
         s.lead_base_ms += min(reach, max(-reach, s.base_ms - s.lead_base_ms))
         s.lead_at_ms = max(arrival_ms, s.lead_at_ms)
     if s.has_base != 0 and transit < s.lead_base_ms - LEAD_MS:
+        s.leading_until_ms = arrival_ms + LEAD_FORGET_MS
+        while s.count > 0 and s.deque_transit[s.first] < s.lead_base_ms:  # the fall so far was the lead's
+            s.first = (s.first + 1) & (DEQUE - 1)
+            s.count -= 1
+    if s.has_base != 0 and transit < s.lead_base_ms and arrival_ms < s.leading_until_ms:
         s.early += 1
-        relative = 0.0
-    else:
-        while s.count > 0 and s.deque_transit[(s.first + s.count - 1) & (DEQUE - 1)] >= transit:
-            s.count -= 1
-        if s.count == DEQUE:
-            s.first = (s.first + 1) & (DEQUE - 1)
-            s.count -= 1
-        at = (s.first + s.count) & (DEQUE - 1)
-        s.deque_media[at] = media_ms
-        s.deque_transit[at] = transit
-        s.count += 1
-        while s.deque_media[s.first] < media_ms - BASE_WINDOW_MS:
-            s.first = (s.first + 1) & (DEQUE - 1)
-            s.count -= 1
-        s.base_ms = s.deque_transit[s.first]
-        if s.has_base == 0:
-            s.lead_base_ms = s.base_ms
-            s.lead_at_ms = arrival_ms
-            s.has_base = 1
-        relative = max(0.0, transit - s.base_ms)
+        transit = s.lead_base_ms
+    while s.count > 0 and s.deque_transit[(s.first + s.count - 1) & (DEQUE - 1)] >= transit:
+        s.count -= 1
+    if s.count == DEQUE:
+        s.first = (s.first + 1) & (DEQUE - 1)
+        s.count -= 1
+    at = (s.first + s.count) & (DEQUE - 1)
+    s.deque_media[at] = media_ms
+    s.deque_transit[at] = transit
+    s.count += 1
+    while s.deque_media[s.first] < media_ms - BASE_WINDOW_MS:
+        s.first = (s.first + 1) & (DEQUE - 1)
+        s.count -= 1
+    s.base_ms = s.deque_transit[s.first]
+    if s.has_base == 0:
+        s.lead_base_ms = s.base_ms
+        s.lead_at_ms = arrival_ms
+        s.has_base = 1
+    relative = max(0.0, transit - s.base_ms)
     s.relative_ms = relative
     target_update(address + _TARGET_AT, arrival_ms, media_ms, packet_ms, s.base_ms, relative)
 
