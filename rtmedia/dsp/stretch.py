@@ -42,7 +42,7 @@ FLOOR_LEAST = 1e-9
 #: The coarse search runs near this rate; it sees every lag and every start.
 COARSE_HZ = 4000
 #: The close search runs at this rate or above; it sees every start, and the lags near the coarse search's peaks.
-FINE_HZ = 12000
+FINE_HZ = 16000
 #: Longest piece of silence that is taken in one splice.
 QUIET_LAG_S = 0.010
 #: A millisecond 12 dB above all of the 12 ms before it begins something (a pitch period is shorter than that).
@@ -54,6 +54,8 @@ ONSET_CONTEXT = 6
 LONGER_LAG_BONUS = 0.003
 #: Correlation peaks of the coarse search that are looked at closely.
 PEAKS = 3
+#: With this correlation, no shorter lag is looked at any more.
+GOOD_ENOUGH = 0.985
 #: Mean square above which a window is no sound.
 ABSURD = 1e8
 
@@ -466,6 +468,8 @@ def find_splice(window, history, future, min_lag, max_lag, first, last, directio
         guess = _take_peak(rho_of, low_coarse, high_coarse, coarse_step)
         if guess < 0:
             break
+        if best_rho >= GOOD_ENOUGH and guess * step < best_lag:
+            continue
         base = max(1, min(guess, high_fine) - 3)
         _scan_parts(fine, fine_pitch, channels, base, first, last, 0, fine_count, direction, bounds, parts, step, coarse_step, best)
         lane = _best_lane(best, base, low_fine, high_fine)

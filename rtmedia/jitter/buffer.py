@@ -29,7 +29,7 @@ from __future__ import annotations
 import numpy as np
 from numba import carray
 
-from rtmedia.dsp.stretch import find_splice, noise_floor_update, quiet_limit
+from rtmedia.dsp.stretch import find_splice, noise_floor_update, quiet_limit, splice_window
 from rtmedia.jitter.conceal import background_update, conceal_begin, conceal_next
 from rtmedia.jitter.delay import DELAY_DTYPE, delay_control
 from rtmedia.jitter.state import (
@@ -106,14 +106,8 @@ def _plan_splice(address, error_ms, draining, available):
         longest = min(longest, future)
     if longest < shortest:
         return
-    window = view_f4(b.window, history + future)
-    store = view_block(b.store, b.capacity, b.channels)
-    scale = np.float32(1.0 / b.channels)
-    for i in range(history + future):
-        mixed = np.float32(0.0)
-        for c in range(b.channels):
-            mixed += store[(b.m - history + i) & (b.capacity - 1), c]
-        window[i] = mixed * scale
+    window = view_f4(b.window, (history + future) * b.channels)
+    splice_window(view_block(b.store, b.capacity, b.channels), b.m - history, history + future, window)
     result = view_f8(b.splice_result, 8)
     last = history + future - (2 * shortest if wish > 0 else shortest)
     limit = quiet_limit(view_f8(b.noise, 1)[0])
