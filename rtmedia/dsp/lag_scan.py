@@ -150,21 +150,21 @@ def scan_lags(x, pitch, channels, lag, first, last, begin, end, direction, strid
     cross = none
     energy_a = none
     energy_b = none
-    for c in range(channels):
-        at = x + 4 * (c * pitch + lowest)
-        for i in range(lag):
-            old = load8_same(at + 4 * i)
-            new = load8(at + 4 * (i + lag))
-            cross = cross + old * new
-            energy_a = energy_a + old * old
-            energy_b = energy_b + new * new
-        for i in range(lag, lag + LANES - 1):  # the longer lags' own last terms
-            place = all8(np.float32(i))
-            old = where_less(place, lags, load8_same(at + 4 * i), none)
-            new = where_less(place, lags, load8(at + 4 * (i + lag)), none)
-            cross = cross + old * new
-            energy_a = energy_a + old * old
-            energy_b = energy_b + new * new
+    for i in range(lag + LANES - 1):
+        inside = all8(np.float32(i))  # the longer lags have terms of their own at the end
+        change = none
+        change_a = none
+        change_b = none
+        for c in range(channels):
+            at = x + 4 * (c * pitch + lowest + i)
+            old = where_less(inside, lags, load8_same(at), none)
+            new = where_less(inside, lags, load8(at + 4 * lag), none)
+            change = change + old * new
+            change_a = change_a + old * old
+            change_b = change_b + new * new
+        cross = cross + change
+        energy_a = energy_a + change_a
+        energy_b = energy_b + change_b
 
     ratio = all8(np.float32(ENERGY_RATIO))
     no = all8(np.float32(-2.0))
