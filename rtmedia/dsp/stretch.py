@@ -26,7 +26,7 @@ import math
 import numpy as np
 
 from rtmedia.dsp.lag_scan import LANES, PADDING, dot, likeness, scan_lags, total_of
-from rtmedia.rt.kernel import kernel
+from rtmedia.rt.kernel import copy_octets, kernel
 from rtmedia.rt.memory import view_f4, view_f8, view_i8
 
 #: Mean square under which anything is silence: -60 dBFS.
@@ -156,12 +156,22 @@ def splice_window(store, position, frames, window):
     channels = store.shape[1]
     at = position & (capacity - 1)
     unbroken = min(frames, capacity - at)
+    source = store.ctypes.data
+    target = window.ctypes.data
+    if channels == 1:
+        copy_octets(target, source + 4 * at, 4 * unbroken)
+        copy_octets(target + 4 * unbroken, source, 4 * (frames - unbroken))
+        return
     for c in range(channels):
-        target = window[c * frames : (c + 1) * frames]
+        # Views from the first value on, so that every index is a plain count from zero.
+        old = view_f4(source + 4 * (at * channels + c), capacity * channels)
+        new = view_f4(source + 4 * c, capacity * channels)
+        out = view_f4(target + 4 * c * frames, frames)
         for i in range(unbroken):
-            target[i] = store[at + i, c]
+            out[i] = old[i * channels]
+        rest = view_f4(target + 4 * (c * frames + unbroken), frames)
         for i in range(frames - unbroken):
-            target[unbroken + i] = store[i, c]
+            rest[i] = new[i * channels]
 
 
 @kernel("void(i8, i8, i8, i8, i8, i8, f8[::1])")

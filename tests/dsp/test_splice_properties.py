@@ -265,7 +265,7 @@ def test_what_is_no_sound_neither_hangs_nor_escapes(rate_hz, channels, direction
 @settings(max_examples=60)
 @given(
     st.integers(-5, 5_000), st.integers(-5, 5_000), st.integers(-5, 900), st.integers(-5, 900),
-    st.integers(-9, 5_000), st.integers(-9, 5_000), directions, st.sampled_from([0, 1, 999, 8_000, 22_050, 192_000]), st.integers(0, 20_000),
+    st.integers(-9, 5_000), st.integers(-9, 5_000), directions, st.sampled_from([0, 999, 8_000, 22_050, 192_000]), st.integers(0, 20_000),
 )  # fmt: skip
 def test_any_numbers_give_a_splice_inside_of_the_limits_or_none(history, future, low, high, first, last, direction, rate_hz, size):
     window = np.resize(conversation(16_000)[16_000:24_000, 0], size).astype(np.float32)
