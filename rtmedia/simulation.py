@@ -17,9 +17,7 @@ import numpy.typing as npt
 
 from rtmedia.assembly import make_line
 from rtmedia.config import Config
-from rtmedia.errors import ConfigError
 from rtmedia.events import Event
-from rtmedia.jitter.state import ENDED, IDLE, WAIT
 from rtmedia.ports import EPOCH_SHIFT, FLAG_END_OF_STREAM, FLAG_NEW_EPOCH, NO_MEDIA_TIME, Block
 from rtmedia.protocol.media_v1 import MediaV1
 from rtmedia.protocol.messages import Media, TranscriptMessage
@@ -27,8 +25,11 @@ from rtmedia.rooms.control import Control
 from rtmedia.rooms.doorways import WIRE_DTYPE
 from rtmedia.rooms.line import Line
 from rtmedia.rooms.walk import walk
+from rtmedia.sim.activity import MARK_MS, speech_marks
+from rtmedia.sim.measures import measure
 from rtmedia.sim.options import ServerOptions
 from rtmedia.sim.stream import Delivery, Material, Program, deliveries
+from rtmedia.sim.trace import Trace
 from rtmedia.stats import Stats
 from rtmedia.units import NS_PER_MS, NS_PER_S
 
@@ -82,6 +83,7 @@ def simulate(
     speech: str | Path | None = None,
     *,
     seed: int | None = None,
+    oracles: bool = True,
 ) -> SimulationReport:
     """Play a stream through the production rooms in simulated time.
 
@@ -95,28 +97,70 @@ def simulate(
         Any WAV; without one, the embedded conversation. Speech shorter than the trace repeats.
     seed
         Of the network model.
+    oracles
+        Whether the report has the ``oracle_…`` keys; they cost a fifth of a second for two minutes of stream, up to two where
+        the worst packet is seconds late.
 
     Returns
     -------
     SimulationReport
-        Its ``report`` has: ``mean_delay_ms p50_delay_ms p95_delay_ms`` (playout delay of each output tick above the
-        fastest packet of the whole stream, before the device's own buffering), ``concealed_pct concealment_events
-        accelerated_pct decelerated_pct`` (of all frames played), ``late_pct lost_pct duplicate_pct`` (of packets sent),
-        ``frames seconds`` and more. Two runs with equal arguments are equal to the bit.
+        Two runs with equal arguments are equal to the bit.
 
     Notes
     -----
     Thread: the caller's.   Real-time: no.
+
+    The keys of ``report``; all values are plain numbers, None where there was nothing to measure, and ready for JSON. The
+    playout delay is that of each tick of 10 ms above the fastest packet of the whole stream, before the device's own
+    buffering; percentages are of all frames played unless something else is said.
+
+    ``mean_delay_ms p50_delay_ms p95_delay_ms p99_delay_ms``
+        Of the playout delay, ms.
+    ``concealed_pct concealed_hold_pct concealed_advance_pct``
+        Sound made up, %: all, while waiting for what came later, and in the place of what never did.
+    ``speech_concealed_pct``
+        The part of the ticks in which the source spoke (`rtmedia.sim.activity`) that is made up, %. None without speech.
+    ``concealment_events events_per_min``
+        Uninterrupted concealments: how many, and per minute played.
+    ``accelerated_pct decelerated_pct stretch_peak_pct``
+        Frames cut out and repeated, %; and the most that any second was changed by, % of that second.
+    ``late_pct lost_pct duplicate_pct``
+        Of packets sent, %: came after their time was over, never came, came twice.
+    ``resync_ms``
+        Sound left out in jumps because the delay was beyond what the profile allows, ms.
+    ``stops_150ms longest_stop_ms`` (also ``stalls longest_stall_ms``)
+        Concealments of 150 ms and more: how many, and the longest, ms.
+    ``spikes recover50_ms recover90_ms``
+        Rises of the playout delay by 150 ms and more within a second (`rtmedia.sim.measures.recoveries`): how many, and the
+        median time from the top until 50 and 90 % of the rise are gone, ms. None where there is no spike, or where half
+        of them do not recover within 30 s.
+    ``packets frames seconds``
+        Packets sent; frames and seconds played, concealment included.
+    ``price_ms cost_j cost_j_3000 cost_j_10000 cost_j_30000``
+        The price set in `config.jitter`, and ``mean_delay_ms + price x concealed share`` at that price and at three fixed
+        ones, ms.
+    ``oracle_constant_ms oracle_constant_j oracle_constant_concealed_pct``
+        The best constant delay for these arrivals at ``price_ms``: delay in ms, cost in ms, packets missed in %.
+    ``oracle_schedule_ms oracle_schedule_j oracle_schedule_concealed_pct``
+        The same of the best schedule that knows all arrivals and does not stretch (`rtmedia.sim.oracle`).
+    ``oracle_stretch_ms oracle_stretch_j oracle_stretch_concealed_pct``
+        The same of the best one that may also play 10 % faster and slower, at no charge.
+    ``neteq``
+        Totals by the names of WebRTC's getStats: see `rtmedia.rooms.neteq`; and ``relativePacketArrivalDelay``, the sum
+        over packets of their delay above the fastest of the last two seconds, s.
+    ``captions caption_skew_ms``
+        Captions shown, and the mean time by which those in time came after their first word was heard, ms.
     """
     config = config if config is not None else Config()
     options = _options(config, trace, speech, seed)
-    program = Program(options, Material.of(options), config.rate_hz)
+    material = Material.of(options)
+    program = Program(options, material, config.rate_hz)
     device_rate_hz = config.device_rate_hz or config.rate_hz
     line = make_line(config, device_rate_hz)
     run = _Walk(line, MediaV1(config.header, config.conversation_id, config.rate_hz))
     run.run(program)
     ticks = np.concatenate(run.ticks)
-    report = _report(line, ticks, run)
+    report = _report(config, program, material, run, ticks, oracles)
     stats = Stats(
         state="closed",
         source=config.source.partition("?")[0],
@@ -154,8 +198,8 @@ class _Walk:
         self.events: list[Event] = []
         self.blocks: list[Block] = []
         self.ticks: list[npt.NDArray[Any]] = []
-        self.sent = self.lost = self.duplicates = self.overflow = 0
-        self.fastest_ms = np.inf
+        self.duplicates = self.overflow = 0
+        self.arrivals: Trace
         self._following: Delivery | None = None
         self._last_ns = EPOCH_NS  # the newest arrival
         self._ended = False
@@ -248,48 +292,36 @@ class _Walk:
             self._ended = False  # the end must arrive: it is sent again, as the receive room does
             self.overflow -= 1
         self.blocks.append(out)
-        stamped = records[(records["media_time_ns"] != NO_MEDIA_TIME) & (records["length"] > 0)]
-        if len(stamped):
-            delays_ms = (stamped["arrival_ns"] - EPOCH_NS) / NS_PER_MS - stamped["media_time_ns"] // NS_PER_MS
-            self.fastest_ms = min(self.fastest_ms, float(delays_ms.min()))
 
     def _count(self, program: Program) -> None:
-        """Packets sent, lost and doubled by the network, asked of a second, equal network."""
+        """When each packet arrived, and how many came twice: asked of a second, equal network."""
         network = program.network(0)
-        for index in range(program.packets or 0):
+        packets = program.packets or 0
+        arrival_ms = np.full(packets, np.nan)
+        for index in range(packets):
             arrivals = network.arrivals(index, index * program.packet_ns)
-            self.sent += 1
-            self.lost += not arrivals
+            if arrivals:
+                arrival_ms[index] = min(arrivals) / NS_PER_MS
             self.duplicates += max(0, len(arrivals) - 1)
+        seq = np.arange(packets, dtype=np.int64)
+        self.arrivals = Trace("of the run", seq, (seq * program.packet_ms).astype(np.float64), arrival_ms)
 
 
-def _report(line: Line, ticks: npt.NDArray[Any], run: _Walk) -> dict[str, Any]:
-    b = line.buffer.state[0]
-    playing = ticks[~np.isin(ticks["op"], (IDLE, WAIT, ENDED))]
-    if len(playing) == 0 or run.sent == 0:
-        raise ConfigError("nothing was played: no packet of the trace arrives; check its arrival_ms column")
-    now_ms = (playing["time_ns"] - EPOCH_NS) / NS_PER_MS
-    delay_ms = now_ms - playing["media_pos"] * 1000.0 / line.rate_hz - run.fastest_ms
-    frames = int(b["total"])
-    percent = 100.0 / max(1, frames)
-    per_packet = 100.0 / run.sent
-    return {
-        "mean_delay_ms": float(delay_ms.mean()),
-        "p50_delay_ms": float(np.percentile(delay_ms, 50)),
-        "p95_delay_ms": float(np.percentile(delay_ms, 95)),
-        "concealed_pct": int(b["concealed"]) * percent,
-        "concealment_events": int(b["conceal_events"]),
-        "accelerated_pct": int(b["accelerated"]) * percent,
-        "decelerated_pct": int(b["decelerated"]) * percent,
-        "late_pct": int(b["late"]) * per_packet,
-        "lost_pct": run.lost * per_packet,
-        "duplicate_pct": run.duplicates * per_packet,
-        "resync_ms": int(b["resync"]) * 1000.0 / line.rate_hz,
-        "stalls": int(b["stalls"]),
-        "longest_stall_ms": int(b["longest_stall"]) * 1000.0 / line.rate_hz,
-        "packets": run.sent,
-        "frames": frames,
-        "seconds": frames / line.rate_hz,
-        "captions": run.control.captions.released,
-        "caption_skew_ms": run.control.captions.skew_ms,
-    }
+def _report(config: Config, program: Program, material: Material, run: _Walk, ticks: npt.NDArray[Any], oracles: bool) -> dict[str, Any]:
+    speech = speech_marks(material.speech.block, material.speech.rate_hz)
+    lap = np.zeros(program.lap_packets * program.packet_ms // MARK_MS, np.bool_)  # padded as the program pads
+    lap[: speech.size] = speech[: lap.size]
+    captions = run.control.captions
+    return measure(
+        ticks,
+        run.line.buffer.state[0],
+        run.arrivals,
+        rate_hz=config.rate_hz,
+        start_ns=EPOCH_NS,
+        start_media_ms=program.options.start_timestamp_ms,
+        speech=lap,
+        price_ms=config.jitter.price_ms,
+        duplicates=run.duplicates,
+        neteq=run.control.snapshot()["neteq"],
+        oracles=oracles,
+    ) | {"captions": captions.released, "caption_skew_ms": captions.skew_ms}

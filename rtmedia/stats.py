@@ -66,6 +66,7 @@ class Stats:
     resync_ms_total: float = 0.0
     stalls_total: int = 0
     longest_stall_ms: float = 0.0
+    neteq: dict[str, float] = field(default_factory=dict)  # totals by WebRTC's names: frames, and seconds times frames
 
     # sound (play)
     frames_played_total: int = 0

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rtmedia import Config, simulate
+from rtmedia import Config, Jitter, simulate
 from rtmedia.errors import ConfigError
 from rtmedia.events import StreamEnded, Transcript
 from rtmedia.jitter.state import NORMAL
@@ -74,6 +74,50 @@ def test_the_report_says_what_was_lost_and_what_it_cost(tmp_path):
     assert isinstance(result.events[-1], StreamEnded)
 
 
+def test_the_report_is_whole_plain_and_consistent():
+    result = simulate(PLAIN, f"{TRACES / 'traces.npz'}:ws_stall")
+    report, neteq = result.report, result.report["neteq"]
+    json.dumps(report, allow_nan=False)
+    described = simulate.__doc__
+    assert [key for key in report if key not in described] == []
+    share = report["concealed_pct"] / 100
+    for price in (3_000, 10_000, 30_000):
+        assert report[f"cost_j_{price}"] == pytest.approx(report["mean_delay_ms"] + price * share)
+    assert report["cost_j"] == report["cost_j_10000"]
+    assert report["concealed_hold_pct"] + report["concealed_advance_pct"] == pytest.approx(report["concealed_pct"])
+    assert report["p50_delay_ms"] < report["p95_delay_ms"] < report["p99_delay_ms"]
+    assert 0.0 < report["speech_concealed_pct"] < 10.0
+    assert report["stops_150ms"] == report["stalls"] == neteq["interruptionCount"] > 0
+    assert report["longest_stop_ms"] / 1000 <= neteq["totalInterruptionDuration"] <= neteq["concealedSamples"] / 16_000
+    assert report["spikes"] >= report["stops_150ms"]
+    assert 0 < report["recover50_ms"] < report["recover90_ms"]
+    assert 10.0 < report["stretch_peak_pct"] < 60.0
+    assert report["oracle_stretch_j"] < report["oracle_schedule_j"] < report["cost_j"]
+
+    assert neteq["totalSamplesReceived"] == report["frames"]
+    assert neteq["concealedSamples"] == pytest.approx(share * report["frames"])
+    assert neteq["jitterBufferEmittedCount"] == 320 * report["packets"]
+    assert neteq["delayedPacketOutageEvents"] == report["concealment_events"]  # nothing was lost: all concealment waited
+    # The wait of a packet is the playout delay less its own lateness, up to a tick.
+    waited_ms = 1000 * neteq["jitterBufferDelay"] / neteq["jitterBufferEmittedCount"]
+    late_ms = 1000 * neteq["relativePacketArrivalDelay"] / report["packets"]
+    assert waited_ms + late_ms == pytest.approx(report["mean_delay_ms"], abs=20.0)
+    assert result.stats.neteq.items() <= neteq.items()
+
+
+def test_the_oracles_know_the_arrivals_of_the_run():
+    config = Config(source="loopback:?loss=0.02&jitter_ms=30&delay_ms=20", effects=())
+    report = simulate(config, seed=4).report
+    other = simulate(config, seed=5, oracles=False).report
+    assert report["oracle_stretch_concealed_pct"] == pytest.approx(report["lost_pct"], abs=0.3)
+    assert report["oracle_stretch_j"] < report["oracle_schedule_j"] < report["oracle_constant_j"] + 10.0
+    assert report["oracle_schedule_j"] < report["cost_j"]
+    assert not any(key.startswith("oracle") for key in other)
+    cheap = simulate(config.with_(jitter=Jitter(price_ms=1_000)), seed=4).report
+    assert cheap["price_ms"] == 1_000
+    assert cheap["oracle_schedule_ms"] < report["oracle_schedule_ms"]
+
+
 def test_a_perfect_network_plays_the_speech_itself(tmp_path):
     result = simulate(PLAIN, write_trace(tmp_path / "t.csv", trace_of()), write_speech(tmp_path / "s.wav"))
     wanted = (8_000 * np.sin(np.arange(48_000) * 2 * np.pi * 300 / 16_000)).astype(np.int16) / np.float32(32_768)
@@ -119,6 +163,7 @@ def test_on_every_recorded_network_it_is_no_worse_than_neteq(name):
     cost = result.report["mean_delay_ms"] + 100 * result.report["concealed_pct"]
     bar = NETEQ[name]["above_min_ms"] + 100 * NETEQ[name]["concealed_pct"]
     assert cost <= 1.10 * bar
+    assert result.report["oracle_stretch_j"] < result.report["cost_j"]
     assert abs(result.report["caption_skew_ms"]) < 20.0
     assert result.stats.underruns_total == 0
     assert np.isfinite(result.audio).all()

@@ -84,9 +84,11 @@ def _readable(option: str, name: str | None) -> None:
 def _show(report: dict[str, Any], took_s: float) -> None:
     rows = []
     for name, value in report.items():
+        if isinstance(value, dict):  # for programs: `--json` and `--report` have them
+            continue
         stem, _, last = name.rpartition("_")
         unit = _UNITS.get(last, "")
-        shown = f"{value:.2f}" if isinstance(value, float) else str(value)
+        shown = f"{value:.2f}" if isinstance(value, float) else "none" if value is None else str(value)
         rows.append(((stem if unit and stem else name).replace("_", " "), f"{shown:>9} {unit}".rstrip()))
     console = stdout_console()
     print_rows(console, rows)

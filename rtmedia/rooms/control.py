@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from rtmedia.events import Event, StallEnded, StallStarted, StreamEnded
-from rtmedia.jitter.state import ENDED, STALL_MS
+from rtmedia.jitter.state import ACCELERATE, DECELERATE, DRAIN, ENDED, HOLD, NORMAL, PAUSE, STALL_MS
 from rtmedia.rooms.captions import PATIENCE_NS, Captions
 from rtmedia.rooms.ledger import Ledger
 from rtmedia.rooms.line import Line
+from rtmedia.rooms.neteq import neteq_statistics
 from rtmedia.rooms.play import LARGEST, MARKS_LOST, SINK_POS, UNDERRUN_FRAMES, UNDERRUNS, XRUNS
 from rtmedia.units import NS_PER_MS, db_of_gain, ms_of_frames
 
@@ -40,6 +41,9 @@ class Control:
         self._peaks = np.zeros(METER_BLOCKS)
         self._squares = np.zeros(METER_BLOCKS)
         self._concealed_run = 0
+        self._waiting = False  # the run of concealment is one that waits
+        self._outages = 0
+        self._interrupted = 0
         self._rate_hz = line.rate_hz
         self._holding = False
         self.keep_ticks: list[Any] | None = None  # a simulation collects them all here
@@ -97,11 +101,17 @@ class Control:
             if tick["concealed"] > 0:
                 before = self._concealed_run
                 self._concealed_run += int(tick["concealed"])
+                self._waiting = int(tick["op"]) == HOLD
                 if before < limit <= self._concealed_run:
                     media_ms = ms_of_frames(int(tick["media_pos"]), self._rate_hz)
                     events.append(StallStarted(int(tick["time_ns"]), media_ms))
             else:
+                if self._waiting and int(tick["op"]) in (NORMAL, ACCELERATE, DECELERATE, DRAIN):
+                    self._outages += 1
+                self._waiting = False
                 if self._concealed_run >= limit:
+                    if int(tick["op"]) != PAUSE:  # else what was waited for was the sender's own silence
+                        self._interrupted += self._concealed_run
                     events.append(StallEnded(int(tick["time_ns"]), ms_of_frames(self._concealed_run, self._rate_hz)))
                 self._concealed_run = 0
 
@@ -145,6 +155,7 @@ class Control:
             "resync_ms_total": ms_of_frames(int(b["resync"]), rate),
             "stalls_total": int(b["stalls"]),
             "longest_stall_ms": ms_of_frames(int(b["longest_stall"]), rate),
+            "neteq": neteq_statistics(line, outages=self._outages, interrupted=self._interrupted),
             "frames_played_total": int(words[SINK_POS]),
             "underruns_total": int(words[UNDERRUNS]),
             "underrun_frames_total": int(words[UNDERRUN_FRAMES]),

@@ -100,6 +100,10 @@ RENDER_DTYPE = np.dtype(
         ("pause_gain", "f8"),
         ("ticks_lost", "i8"),
         ("ledger_lost", "i8"),
+        # of packets whose first frame has been rendered: their frames, and times those the wait since the socket and the control delay
+        ("emitted", "i8"),
+        ("waited_s", "f8"),
+        ("wanted_s", "f8"),
         # delay-locked loop: at device frame `dll_pos` the monotonic clock shows `dll_ns`
         ("dll_pos", "f8"),
         ("dll_ns", "f8"),
@@ -266,7 +270,7 @@ def _take_packets(address):
 
 @kernel("void(i8, i8, i8)")
 def _write_ledger(address, time_ns, m_before):
-    """One record for each packet whose first frame lies in the block just made."""
+    """One record for each packet whose first frame lies in the block just made, and its part in the totals."""
     r = carray(pointer_void(address), 1, RENDER_DTYPE)[0]
     b = carray(pointer_void(r.buffer), 1, BUFFER_DTYPE)[0]
     entries = carray(pointer_void(b.entries), b.entries_capacity, ENTRY_DTYPE)
@@ -277,6 +281,9 @@ def _write_ledger(address, time_ns, m_before):
         if entry.heard:
             continue
         entry.heard = 1
+        r.emitted += entry.frames
+        r.waited_s += entry.frames * (time_ns - entry.arrival_ns) * 1e-9
+        r.wanted_s += entry.frames * b.control_ms * 1e-3
         slot = ring_claim(r.ledger_ring)
         if slot == 0:
             r.ledger_lost += 1

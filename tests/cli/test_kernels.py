@@ -20,7 +20,7 @@ def test_every_module_with_a_kernel_is_found():
 
 def test_what_others_import_comes_first():
     layers = [module.name.split(".")[1] for module in kernel_modules()]
-    assert layers == sorted(layers, key=("rt", "dsp", "codec", "jitter", "rooms", "io").index)
+    assert layers == sorted(layers, key=("rt", "dsp", "codec", "jitter", "rooms", "io", "sim").index)
 
 
 def test_a_module_is_warm_when_every_kernel_has_its_file(tmp_path, monkeypatch):

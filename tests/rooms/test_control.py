@@ -81,6 +81,33 @@ def test_a_stall_is_told_when_it_begins_and_when_it_ends():
     assert events[1].time_ns - events[0].time_ns < 450 * NS_PER_MS
 
 
+def test_stops_are_counted_as_neteq_counts_them():
+    arrivals = np.arange(200) * 20.0 + 15.0
+    arrivals[75:100] = arrivals[100]
+    bench = Bench().load(voice(4), arrivals_ms=arrivals, lost=set(range(150, 160)))
+    control = Control(bench.line)
+    events = looked_at(bench, control, 380)
+    neteq = control.snapshot()["neteq"]
+    assert neteq["interruptionCount"] == 2
+    assert neteq["totalInterruptionDuration"] == pytest.approx(sum(e.duration_ms for e in events if isinstance(e, StallEnded)) / 1000)
+    assert neteq["delayedPacketOutageEvents"] == 1  # the other one waited for what never came
+    assert 0.3 < neteq["delayedPacketOutageSamples"] / 16_000 < 0.75
+
+
+def test_waiting_through_a_senders_pause_is_no_interruption():
+    bench = Bench().load(voice(4))
+    later = bench.packets["seq"] >= 75
+    for clock in ("arrival_ns", "media_time_ns"):
+        bench.packets[clock][later] += 500 * NS_PER_MS
+    control = Control(bench.line)
+    looked_at(bench, control, 380)
+    neteq = control.snapshot()["neteq"]
+    assert neteq["generatedNoiseSamples"] == pytest.approx(16 * 500, abs=16 * 40)
+    outage = ("delayedPacketOutageSamples", "delayedPacketOutageEvents")
+    kinds = ("interruptionCount", "totalInterruptionDuration", *outage, "concealedSamples")
+    assert [neteq[name] for name in kinds] == [0] * 5
+
+
 def test_the_end_is_told_once_after_all_captions_and_all_sound():
     bench = Bench().load(voice(2))
     control = Control(bench.line)
@@ -119,6 +146,9 @@ def test_the_snapshot_has_only_names_of_stats_and_plain_values():
     assert stats.concealed_ms_total == pytest.approx(60.0, abs=20.0)
     assert 0 < stats.peak_dbfs + 12 < 3
     assert stats.underruns_total == 0
+    assert stats.neteq["concealedSamples"] == pytest.approx(stats.concealed_ms_total * 16)
+    assert stats.neteq["packetsReceived"] == stats.packets_received_total
+    assert stats.neteq["jitterBufferDelay"] / stats.neteq["jitterBufferEmittedCount"] == pytest.approx(0.025, abs=0.02)
     terms = stats.latency_ms
     assert sum(terms[name]["mean"] for name in ("decode", "buffer", "ring", "chain")) == pytest.approx(terms["total"]["mean"])
 
