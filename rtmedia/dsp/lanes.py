@@ -19,7 +19,7 @@ from numba.extending import intrinsic, lower_builtin, register_model, type_calla
 LANES = 8
 
 
-class _Float8(types.Type):
+class _Float8(types.Type):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__(name="float32x8")
 
