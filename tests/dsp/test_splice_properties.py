@@ -90,7 +90,7 @@ def test_the_search_finds_what_trying_everything_finds(rate_hz, channels, direct
     sound = conversation(rate_hz, channels)
     history = HISTORY_MS * rate_hz // 1000
     shares = []
-    for place in np.arange(0.01, 0.99, 0.007 if rate_hz <= 16_000 else 0.03):
+    for place in np.arange(0.01, 0.99, 0.014 if rate_hz <= 16_000 else 0.03):
         x = window_of(sound, rate_hz, place)
         if np.mean(x**2) < 1e-5:
             continue
