@@ -32,6 +32,14 @@ class Profile(str, Enum):
     listening = "listening"
 
 
+class Transport(str, Enum):
+    """What carries the packets."""
+
+    auto = "auto"
+    tcp = "tcp"
+    udp = "udp"
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What stands before the command."""
@@ -88,6 +96,9 @@ Rate = Annotated[int, typer.Option("--rate", metavar="HZ", help="Rate of the str
 Channels = Annotated[int, typer.Option("--channels", help="1 or 2.", rich_help_panel=STREAM)]
 HeaderOption = Annotated[Header, typer.Option("--header", help="How a packet's header is written.", rich_help_panel=STREAM)]
 ProfileOption = Annotated[Profile, typer.Option("--profile", help="At most 1.5 s behind, or at most 5 s.", rich_help_panel=BUFFER)]
+TransportOption = Annotated[
+    Transport, typer.Option("--transport", help="tcp: in order, with stalls; udp: lost and reordered; auto: tcp.", rich_help_panel=BUFFER)
+]
 MinDelayMs = Annotated[float, typer.Option("--min-delay-ms", metavar="MS", help="Least target delay.", rich_help_panel=BUFFER)]
 MaxDelayMs = Annotated[
     float | None,

@@ -5,92 +5,183 @@ from __future__ import annotations
 import json as json_
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
 from rtmedia.cli import options as opt
-from rtmedia.cli.rows import print_rows
 from rtmedia.cli.terminal import stderr_console, stdout_console
 from rtmedia.errors import ConfigError
 
-_UNITS = {"ms": "ms", "pct": "%", "seconds": "s"}
+if TYPE_CHECKING:
+    from rtmedia.cli.batch import Outcome
+
+_FILE_OR_FOLDER = "FILE|FOLDER"
 
 
 def simulate(
-    trace: Annotated[str | None, typer.Option("--trace", metavar="FILE", help="Arrivals: CSV of seq,send_ms,arrival_ms.")] = None,
-    speech: Annotated[str | None, typer.Option("--speech", metavar="FILE", help="Any WAV; otherwise the built-in conversation.")] = None,
-    out: Annotated[str | None, typer.Option("--out", metavar="FILE", help="Write what would have been heard, as WAV.")] = None,
-    report: Annotated[str | None, typer.Option("--report", metavar="FILE", help="Write the figures as JSON.")] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Of the network model.")] = None,
+    trace: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--trace",
+            metavar="FILE|FOLDER",
+            help="Arrivals: CSV of seq,send_ms,arrival_ms; a folder of them; BUNDLE.npz or BUNDLE.npz:NAME. May be given again.",
+            rich_help_panel=opt.CONNECTION,
+        ),
+    ] = None,
     network: opt.Network = "",
+    seed: Annotated[int | None, typer.Option("--seed", help="Of the network model.", rich_help_panel=opt.CONNECTION)] = None,
+    speech: Annotated[
+        str | None,
+        typer.Option("--speech", metavar="FILE", help="Any WAV; otherwise the built-in conversation.", rich_help_panel=opt.STREAM),
+    ] = None,
     codec: opt.Codec = "pcm_s16le",
     rate: opt.Rate = 16_000,
     channels: opt.Channels = 1,
     effects: opt.EffectsOption = "default",
     gain_db: opt.GainDb = 0.0,
+    no_audio: Annotated[
+        bool, typer.Option("--no-audio", help="Work out the figures only: much faster, nothing to hear.", rich_help_panel=opt.SOUND)
+    ] = False,
     profile: opt.ProfileOption = opt.Profile.conversation,
+    transport: opt.TransportOption = opt.Transport.auto,
     min_delay_ms: opt.MinDelayMs = 20.0,
     max_delay_ms: opt.MaxDelayMs = None,
-    price_ms: opt.PriceMs = 10_000.0,
+    price_ms: Annotated[
+        str,
+        typer.Option(
+            "--price-ms",
+            metavar="MS[,MS…]",
+            help="Delay that is worth as much as 100 % concealment: higher is smoother and later. A list is tried one by one.",
+            rich_help_panel=opt.BUFFER,
+        ),
+    ] = "10000",
+    out: Annotated[
+        str | None,
+        typer.Option("--out", metavar=_FILE_OR_FOLDER, help="Write what would have been heard, as WAV.", rich_help_panel=opt.OUTPUT),
+    ] = None,
+    ticks: Annotated[
+        str | None,
+        typer.Option(
+            "--ticks", metavar=_FILE_OR_FOLDER, help="Write what was done every 10 ms, as .csv or .npz.", rich_help_panel=opt.OUTPUT
+        ),
+    ] = None,
+    plot: Annotated[
+        str | None,
+        typer.Option(
+            "--plot",
+            metavar=_FILE_OR_FOLDER,
+            help="Draw it, as .png, .svg or .pdf. Many runs: a file is drawn over all, a folder gets one of each too.",
+            rich_help_panel=opt.OUTPUT,
+        ),
+    ] = None,
+    report: Annotated[
+        str | None, typer.Option("--report", metavar="FILE", help="Write the figures as JSON.", rich_help_panel=opt.OUTPUT)
+    ] = None,
+    no_oracles: Annotated[
+        bool, typer.Option("--no-oracles", help="Leave out what would have been possible in hindsight.", rich_help_panel=opt.OUTPUT)
+    ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            metavar="N",
+            min=1,
+            help="Processes at a time; otherwise one for each core where that is faster.",
+            rich_help_panel=opt.OUTPUT,
+        ),
+    ] = None,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
 ) -> None:
-    """Play a stream through the real pipeline in simulated time.
+    """Play streams through the real pipeline in simulated time.
 
-    The arrivals come from a trace, or from the network model that --network describes. Equal arguments give equal sound.
+    The arrivals come from traces, or from the network model that --network describes. Several traces or prices make a
+    table. Equal arguments give equal sound.
     """
+    from rtmedia.cli.batch import carry_out, carry_out_all, jobs_for
     from rtmedia.cli.effects import parse_effects
-    from rtmedia.cli.files import replacing, write_json
+    from rtmedia.cli.files import write_json
+    from rtmedia.cli.places import Places
     from rtmedia.cli.preparing import prepare
+    from rtmedia.cli.runs import Task, parse_prices, runs_of
     from rtmedia.config import Config, Jitter
 
-    _readable("trace", trace)
-    _readable("speech", speech)
-    prepare(stderr_console(), quiet=quiet or json)
-    from rtmedia.simulation import simulate as run
-
     query = network.removeprefix("loopback:").lstrip("?")
-    config = Config(
-        source=f"loopback:?{query}" if query else "loopback:",
-        codec=codec,
-        rate_hz=rate,
-        channels=channels,
-        effects=parse_effects(effects),
-        gain_db=gain_db,
-        jitter=Jitter(profile=profile.value, price_ms=price_ms, min_delay_ms=min_delay_ms, max_delay_ms=max_delay_ms),
-    )
+    runs = runs_of(trace or [], parse_prices(price_ms), query)
+    if speech is not None and not Path(speech).is_file():
+        raise ConfigError(f"--speech {speech} does not exist; check the path")
+    if out is not None and no_audio:
+        raise ConfigError("--out needs the sound that --no-audio leaves out; drop one of the two")
+    places = Places.of(runs, out=out, ticks=ticks, plot=plot)
+    configs = {
+        price: Config(
+            source=f"loopback:?{query}" if query else "loopback:",
+            codec=codec,
+            rate_hz=rate,
+            channels=channels,
+            effects=parse_effects(effects),
+            gain_db=gain_db,
+            jitter=Jitter(
+                profile=profile.value,
+                transport=transport.value,
+                price_ms=price,
+                min_delay_ms=min_delay_ms,
+                max_delay_ms=max_delay_ms,
+            ),
+        )
+        for price in dict.fromkeys(run.price_ms for run in runs)
+    }
+    tasks = [
+        Task(run, configs[run.price_ms], speech, seed, not no_audio, not no_oracles, *files)
+        for run, files in zip(runs, places.of_each, strict=True)
+    ]
+    errors = stderr_console()
+    prepare(errors, quiet=quiet or json)
     began_s = time.monotonic()
-    result = run(config, trace=trace, speech=speech, seed=seed)
+    if len(tasks) == 1:
+        outcomes = [carry_out(tasks[0])]
+        written: Any = outcomes[0].report
+    else:
+        jobs = min(jobs or jobs_for(tasks), len(tasks))
+        outcomes = carry_out_all(tasks, jobs, None if quiet or json else errors)
+        from rtmedia.cli.tables import as_json
+
+        written = as_json(outcomes)
     took_s = time.monotonic() - began_s
-    if out is not None:
-        with replacing(Path(out)) as path:
-            result.write_wav(path)
+    found = [outcome.report for outcome in outcomes if outcome.report]
+    if places.overview is not None and found:
+        from rtmedia.cli.overview import plot_overview
+
+        plot_overview(places.overview, found)
     if report is not None:
-        write_json(Path(report), result.report)
+        write_json(Path(report), written)
     if json:
-        typer.echo(json_.dumps(result.report))
+        typer.echo(json_.dumps(written))
     elif not quiet:
-        _show(result.report, took_s)
+        _show(outcomes, took_s, jobs or 1, places.told())
+    for outcome in outcomes:
+        if outcome.error:
+            errors.print(f"rtmedia: {outcome.run.name} at price {outcome.run.price_ms:g}: {outcome.error}", soft_wrap=True)
+    code = max(outcome.code for outcome in outcomes)
+    if code:
+        raise typer.Exit(code)
 
 
-def _readable(option: str, name: str | None) -> None:
-    # A bundle is FILE.npz:NAME; the simulation checks what is inside.
-    if name is not None and not Path(name).is_file() and not Path(name.rpartition(":")[0]).is_file():
-        raise ConfigError(f"--{option} {name} does not exist; check the path")
+def _show(outcomes: list[Outcome], took_s: float, jobs: int, files: list[str]) -> None:
+    from rtmedia.cli.figures import single_rows
+    from rtmedia.cli.rows import print_rows
+    from rtmedia.cli.tables import print_table, summary
 
-
-def _show(report: dict[str, Any], took_s: float) -> None:
-    rows = []
-    for name, value in report.items():
-        if isinstance(value, dict):  # for programs: `--json` and `--report` have them
-            continue
-        stem, _, last = name.rpartition("_")
-        unit = _UNITS.get(last, "")
-        shown = f"{value:.2f}" if isinstance(value, float) else "none" if value is None else str(value)
-        rows.append(((stem if unit and stem else name).replace("_", " "), f"{shown:>9} {unit}".rstrip()))
     console = stdout_console()
-    print_rows(console, rows)
-    speed = report.get("seconds", 0.0) / max(took_s, 1e-9)
-    console.print(Text(f"in {took_s:.1f} s, {speed:.0f} times faster than real time", "dim"))
+    if len(outcomes) == 1:
+        (outcome,) = outcomes
+        print_rows(console, [*single_rows(outcome.report), *([("written", "\n".join(files))] if files else [])])
+        speed = float(outcome.report["seconds"]) / max(outcome.took_s, 1e-9)
+        console.print(Text(f"in {outcome.took_s:.1f} s, {speed:.0f} times faster than real time", "dim"))
+        return
+    print_table(console, outcomes)
+    if files:
+        console.print(Text(f"written: {', '.join(files)}", "dim"), soft_wrap=not console.is_terminal)
+    console.print(Text(summary(outcomes, took_s, jobs), "dim"))

@@ -1,0 +1,69 @@
+"""What the jitter buffer did at each tick of a simulation, as a table in a file."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rtmedia.cli.files import replacing
+from rtmedia.jitter.state import ENDED, IDLE, OP_NAMES, WAIT
+from rtmedia.simulation import EPOCH_NS, SimulationReport
+from rtmedia.units import NS_PER_MS
+
+
+def columns(result: SimulationReport, rate_hz: int) -> dict[str, npt.NDArray[Any]]:
+    """One array for each column, one row a tick.
+
+    Parameters
+    ----------
+    rate_hz
+        Of the stream: what media positions are counted at.
+
+    Returns
+    -------
+    dict
+        ``time_ms`` since the stream began; ``media_ms`` of the frame that the tick's block begins with; ``op``, the
+        operation's name; ``playout_ms``, the delay above the fastest packet of the whole stream, which the report's
+        means are of (NaN while nothing plays); then the buffer's own figures, relative to the fastest packet of the
+        last two seconds: ``delay_ms``, ``control_ms`` and ``target_ms`` it steers for, ``spike_ms`` it remembers,
+        ``relative_ms`` of the newest packet; ``buffered_ms``; ``concealed_frames`` in the block.
+    """
+    ticks = result.ticks
+    time_ms = (ticks["time_ns"] - EPOCH_NS) / NS_PER_MS
+    media_ms = ticks["media_pos"] * 1000.0 / rate_hz
+    playing = ~np.isin(ticks["op"], (IDLE, WAIT, ENDED))
+    behind_ms = np.where(playing, time_ms - media_ms, np.nan)
+    # The report's mean is of the same differences less the fastest packet's: so the fastest packet is known.
+    fastest_ms = np.nanmean(behind_ms) - result.report["mean_delay_ms"]
+    return {
+        "time_ms": time_ms,
+        "media_ms": media_ms,
+        "op": np.array(OP_NAMES)[ticks["op"]],
+        "playout_ms": behind_ms - fastest_ms,
+        **{name: ticks[name] for name in ("delay_ms", "control_ms", "target_ms", "spike_ms", "relative_ms", "buffered_ms")},
+        "concealed_frames": ticks["concealed"],
+    }
+
+
+def write_ticks(path: Path, found: dict[str, npt.NDArray[Any]]) -> None:
+    """Write `columns` as CSV, or where the name ends in ``.npz``, as an array for each column."""
+    with replacing(path) as temporary:
+        if path.suffix.lower() == ".npz":
+            with temporary.open("wb") as file:  # a name would get a second suffix
+                np.savez_compressed(file, **found)  # type: ignore[arg-type]
+            return
+        texts = [_texts(values) for values in found.values()]
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(found)
+            writer.writerows(zip(*texts, strict=True))
+
+
+def _texts(values: npt.NDArray[Any]) -> list[str]:
+    if values.dtype.kind != "f":
+        return [str(value) for value in values.tolist()]
+    return ["" if np.isnan(value) else f"{value:.3f}" for value in values]
