@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 from numba import carray
 
-from rtmedia.dsp.stretch import find_splice, quiet_limit
+from rtmedia.dsp.stretch import find_splice, quiet_limit, splice_window
 from rtmedia.jitter.delay import DELAY_DTYPE
 from rtmedia.jitter.state import BUFFER_DTYPE, ENTRY_DTYPE, WINDOW_MS
 from rtmedia.jitter.timeline import mean_square_at, next_entry
@@ -152,14 +151,8 @@ def plan_splice(address, error_ms, draining, available):
         longest = min(longest, future)
     if longest < shortest:
         return
-    window = view_f4(b.window, history + future)
-    store = view_block(b.store, b.capacity, b.channels)
-    scale = np.float32(1.0 / b.channels)
-    for i in range(history + future):
-        mixed = np.float32(0.0)
-        for c in range(b.channels):
-            mixed += store[(b.m - history + i) & (b.capacity - 1), c]
-        window[i] = mixed * scale
+    window = view_f4(b.window, (history + future) * b.channels)
+    splice_window(view_block(b.store, b.capacity, b.channels), b.m - history, history + future, window)
     result = view_f8(b.splice_result, 8)
     last = history + future - (2 * shortest if wish > 0 else shortest)
     if draining:
