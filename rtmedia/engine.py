@@ -31,6 +31,7 @@ from rtmedia.stats import Stats
 from rtmedia.units import NS_PER_S, without_query
 
 if TYPE_CHECKING:
+    from rtmedia.capture import Capture
     from rtmedia.rooms.control import Control
     from rtmedia.rooms.line import Line
     from rtmedia.rooms.loops import Table
@@ -94,6 +95,7 @@ class Engine:
         self._receive: ReceiveRoom | None = None
         self._receive_done = threading.Event()
         self._tokens: Any = None
+        self._capture: Capture | None = None
         self._sink: Any = None
         self._server: LoopbackServer | None = None
         self._tables: dict[str, Table] = {}
@@ -272,6 +274,10 @@ class Engine:
         self._sink = sink
         self._line = line = make_line(config, device_rate_hz)
         self._control = Control(line)
+        if config.capture is not None:
+            from rtmedia.capture import Capture
+
+            self._capture = Capture(config.capture, config, line, self._control)
         if config.source.startswith("loopback:"):
             from rtmedia.sim.loopback import LoopbackServer
 
@@ -355,6 +361,8 @@ class Engine:
     def _watch(self, now_ns: int, began_ns: int, complained: dict[str, int]) -> None:
         """Report threads and devices that do not come round, once every ten seconds each."""
         assert self._line is not None
+        if self._capture is not None and (problem := self._capture.problem()):
+            self._emit(Problem(now_ns, "capture", f"the capture ends here: {problem}"))
         alive = {name: table.alive_ns for name, table in self._tables.items()}
         alive["play"] = self._line.play.alive_ns
         for name, alive_ns in alive.items():
@@ -370,6 +378,8 @@ class Engine:
 
     def _take_transcript(self, **transcript: Any) -> None:
         assert self._control is not None
+        if self._capture is not None:
+            self._capture.take_transcript(transcript)
         with self._control_lock:
             self._control.captions.add(**transcript)
         self._wake.set()
@@ -435,6 +445,10 @@ class Engine:
                 thread.join(max(0.01, deadline - time.monotonic()))
                 if thread.is_alive():
                     left_behind.append(thread.name)
+        if self._capture is not None:
+            self._poll_once()  # the last ticks belong to it
+            if not self._capture.close(max(0.1, deadline - time.monotonic())):
+                left_behind.append("rtm-capture")
         if left_behind:
             log.warning("still busy after %.1f s and left behind: %s", STOP_DEADLINE_S, ", ".join(left_behind))
         with self._lock:

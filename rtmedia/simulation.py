@@ -23,6 +23,7 @@ from rtmedia.jitter.state import ENDED, IDLE, WAIT
 from rtmedia.ports import EPOCH_SHIFT, FLAG_END_OF_STREAM, FLAG_NEW_EPOCH, NO_MEDIA_TIME, Block
 from rtmedia.protocol.media_v1 import MediaV1
 from rtmedia.protocol.messages import Media, TranscriptMessage
+from rtmedia.replay import replay
 from rtmedia.rooms.control import Control
 from rtmedia.rooms.doorways import WIRE_DTYPE
 from rtmedia.rooms.line import Line
@@ -82,6 +83,7 @@ def simulate(
     speech: str | Path | None = None,
     *,
     seed: int | None = None,
+    capture: str | Path | None = None,
 ) -> SimulationReport:
     """Play a stream through the production rooms in simulated time.
 
@@ -95,6 +97,9 @@ def simulate(
         Any WAV; without one, the embedded conversation. Speech shorter than the trace repeats.
     seed
         Of the network model.
+    capture
+        A session that an engine wrote down (``Config(capture=…)``): instead of a network, everything is as it was.
+        `config` must describe the captured line, or be None.
 
     Returns
     -------
@@ -102,12 +107,18 @@ def simulate(
         Its ``report`` has: ``mean_delay_ms p50_delay_ms p95_delay_ms`` (playout delay of each output tick above the
         fastest packet of the whole stream, before the device's own buffering), ``concealed_pct concealment_events
         accelerated_pct decelerated_pct`` (of all frames played), ``late_pct lost_pct duplicate_pct`` (of packets sent),
-        ``frames seconds`` and more. Two runs with equal arguments are equal to the bit.
+        ``frames seconds`` and more. Two runs with equal arguments are equal to the bit. With `capture`, delays are
+        those that the jitter buffer measured, and ``ticks_compared ticks_different first_difference`` hold the replay
+        against the live session, tick by tick and bit by bit.
 
     Notes
     -----
     Thread: the caller's.   Real-time: no.
     """
+    if capture is not None:
+        if trace is not None or speech is not None or seed is not None:
+            raise ConfigError("a capture was given together with trace, speech or seed; it brings packets and arrivals of its own: give one or the other")
+        return _again(capture, config)
     config = config if config is not None else Config()
     options = _options(config, trace, speech, seed)
     program = Program(options, Material.of(options), config.rate_hz)
@@ -126,6 +137,12 @@ def simulate(
         **run.control.snapshot(),
     )
     return SimulationReport(report, np.concatenate(run.blocks), device_rate_hz, tuple(run.events), stats, ticks)
+
+
+def _again(capture: str | Path, config: Config | None) -> SimulationReport:
+    found = replay(capture, config)
+    stats = Stats(state="closed", source="capture", sink="simulation", play_path="simulated", **found.counted)
+    return SimulationReport(found.report, found.audio, found.rate_hz, found.events, stats, found.ticks)
 
 
 def _options(config: Config, trace: str | Path | None, speech: str | Path | None, seed: int | None) -> ServerOptions:
