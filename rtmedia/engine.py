@@ -31,7 +31,7 @@ from rtmedia.stats import Stats
 from rtmedia.units import NS_PER_S, without_query
 
 if TYPE_CHECKING:
-    from rtmedia.capture import Capture
+    from rtmedia.capture.writing import Capture
     from rtmedia.rooms.control import Control
     from rtmedia.rooms.line import Line
     from rtmedia.rooms.loops import Table
@@ -275,7 +275,7 @@ class Engine:
         self._line = line = make_line(config, device_rate_hz)
         self._control = Control(line)
         if config.capture is not None:
-            from rtmedia.capture import Capture
+            from rtmedia.capture.writing import Capture
 
             self._capture = Capture(config.capture, config, line, self._control)
         if config.source.startswith("loopback:"):

@@ -117,7 +117,9 @@ def simulate(
     """
     if capture is not None:
         if trace is not None or speech is not None or seed is not None:
-            raise ConfigError("a capture was given together with trace, speech or seed; it brings packets and arrivals of its own: give one or the other")
+            raise ConfigError(
+                "a capture was given together with trace, speech or seed; it brings packets and arrivals of its own: give one or the other"
+            )
         return _again(capture, config)
     config = config if config is not None else Config()
     options = _options(config, trace, speech, seed)

@@ -30,6 +30,7 @@ def demo(
     gain_db: opt.GainDb = 0.0,
     duration: opt.Duration = None,
     stats_json: opt.StatsJson = None,
+    capture: opt.Capture = None,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
     log_level: opt.LogLevel = None,
@@ -49,7 +50,13 @@ def demo(
         raise ConfigError("the demo plays mono PCM with aligned headers; for other streams say `rtmedia play 'loopback:?…' --codec …`")
     settings = opt.settings_of(context)
     listening = Listening(json=json, quiet=quiet, log_level=log_level or settings.log_level, duration_s=duration, stats_json=stats_json)
-    config = Config(source=f"loopback:?{query}" if query else "loopback:", device=device, effects=parse_effects(effects), gain_db=gain_db)
+    config = Config(
+        source=f"loopback:?{query}" if query else "loopback:",
+        device=device,
+        effects=parse_effects(effects),
+        gain_db=gain_db,
+        capture=capture,
+    )
     if sink is not None:
         listening.run(config.with_(sink=sink))
         return

@@ -56,6 +56,7 @@ def play(
     price_ms: opt.PriceMs = 10_000.0,
     duration: opt.Duration = None,
     stats_json: opt.StatsJson = None,
+    capture: opt.Capture = None,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
     log_level: opt.LogLevel = None,
@@ -87,6 +88,7 @@ def play(
         jitter=Jitter(profile=profile.value, price_ms=price_ms, min_delay_ms=min_delay_ms, max_delay_ms=max_delay_ms),
         effects=parse_effects(effects),
         gain_db=gain_db,
+        capture=capture,
     )
     settings = opt.settings_of(context)
     Listening(json=json, quiet=quiet, log_level=log_level or settings.log_level, duration_s=duration, stats_json=stats_json).run(config)

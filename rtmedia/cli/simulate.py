@@ -19,11 +19,19 @@ _UNITS = {"ms": "ms", "pct": "%", "seconds": "s"}
 
 
 def simulate(
+    context: typer.Context,
     trace: Annotated[str | None, typer.Option("--trace", metavar="FILE", help="Arrivals: CSV of seq,send_ms,arrival_ms.")] = None,
     speech: Annotated[str | None, typer.Option("--speech", metavar="FILE", help="Any WAV; otherwise the built-in conversation.")] = None,
     out: Annotated[str | None, typer.Option("--out", metavar="FILE", help="Write what would have been heard, as WAV.")] = None,
     report: Annotated[str | None, typer.Option("--report", metavar="FILE", help="Write the figures as JSON.")] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Of the network model.")] = None,
+    capture: Annotated[
+        str | None,
+        typer.Option("--capture", metavar="FILE", help="A session written by `play --capture`: everything is as it was, tick by tick."),
+    ] = None,
+    write_trace: Annotated[
+        str | None, typer.Option("--write-trace", metavar="FILE", help="With --capture: its arrivals as CSV, for --trace.")
+    ] = None,
     network: opt.Network = "",
     codec: opt.Codec = "pcm_s16le",
     rate: opt.Rate = 16_000,
@@ -41,6 +49,10 @@ def simulate(
 
     The arrivals come from a trace, or from the network model that --network describes. Equal arguments give equal sound.
     """
+    if capture is not None:
+        _refuse_what_the_capture_brings(context)
+    elif write_trace is not None:
+        raise ConfigError("--write-trace takes the arrivals of a capture; give --capture FILE too")
     from rtmedia.cli.effects import parse_effects
     from rtmedia.cli.files import replacing, write_json
     from rtmedia.cli.preparing import prepare
@@ -62,17 +74,35 @@ def simulate(
         jitter=Jitter(profile=profile.value, price_ms=price_ms, min_delay_ms=min_delay_ms, max_delay_ms=max_delay_ms),
     )
     began_s = time.monotonic()
-    result = run(config, trace=trace, speech=speech, seed=seed)
+    result = run(capture=capture) if capture is not None else run(config, trace=trace, speech=speech, seed=seed)
     took_s = time.monotonic() - began_s
     if out is not None:
         with replacing(Path(out)) as path:
             result.write_wav(path)
     if report is not None:
         write_json(Path(report), result.report)
+    if capture is not None and write_trace is not None:
+        from rtmedia.capture.reading import read_session
+        from rtmedia.capture.trace import trace_of
+        from rtmedia.sim import trace as traces
+
+        arrivals = trace_of(read_session(capture), Path(capture).name.partition(".")[0])
+        with replacing(Path(write_trace)) as path:
+            path.write_text(traces.format_trace(arrivals, ["from a captured session; the fastest packet has delay 0"]), "utf-8")
     if json:
         typer.echo(json_.dumps(result.report))
     elif not quiet:
         _show(result.report, took_s)
+
+
+_WITH_CAPTURE = ("capture", "write_trace", "out", "report", "json", "quiet")
+
+
+def _refuse_what_the_capture_brings(context: typer.Context) -> None:
+    given = [name for name in context.params if str(getattr(context.get_parameter_source(name), "name", "")) == "COMMANDLINE"]
+    for name in given:
+        if name not in _WITH_CAPTURE:
+            raise ConfigError(f"--{name.replace('_', '-')} was given together with --capture; a capture brings its own: leave it out")
 
 
 def _readable(option: str, name: str | None) -> None:

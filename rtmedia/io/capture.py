@@ -1,8 +1,8 @@
-"""A capture's file: chunks one after another, each with its own checksum, written by a thread that nobody waits for.
+r"""A capture's file: chunks one after another, each with its own checksum, written by a thread that nobody waits for.
 
 ::
 
-    "RTMCAP1\\n"                                  8 octets
+    "RTMCAP1\n"                                   8 octets
     kind, stored, raw, crc                       four octets of name, three little-endian u4; then `stored` octets, zlib
 
 The first chunk (``HEAD``) is a JSON object, the last (``END``) too; those between carry pieces of tables, whose records
@@ -175,7 +175,9 @@ def _read(file: BinaryIO, name: str) -> CaptureContents:
     first = _next(file, MOST)
     header = _object(first[1]) if not isinstance(first, str) and first[0] == _HEAD else None
     if header is None:
-        raise ConfigError(f"capture {name} has no header ({first if isinstance(first, str) else 'another chunk comes first'}); it holds nothing to replay")
+        raise ConfigError(
+            f"capture {name} has no header ({first if isinstance(first, str) else 'another chunk comes first'}); it holds nothing to replay"
+        )
     if header.get("format") != VERSION:
         raise ConfigError(f"capture {name} has format {header.get('format')!r}; this version of rtmedia reads {VERSION}")
     pieces: dict[str, list[bytes]] = {table: [] for table in KINDS}

@@ -1,22 +1,15 @@
-"""Capturing a session: which settings its sound depends on, and the parts that write it down.
-
-A capture holds the audio as it came and every transcript, in the clear. It holds no URL, no token and no credentials.
-"""
+"""Which settings a session's sound depends on: what a capture's header says, and what a replay is held to."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from dataclasses import asdict, fields, is_dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rtmedia.config import Config, Jitter
 from rtmedia.errors import ConfigError
 from rtmedia.ports import Effect
-
-if TYPE_CHECKING:
-    from rtmedia.rooms.control import Control
-    from rtmedia.rooms.line import Line
 
 #: Settings of `rtmedia.Config` that change what is heard once it has arrived; `jitter`, `effects` and the device's rate besides.
 _PLAIN = ("rate_hz", "channels", "codec", "lead_ms", "gain_db", "ceiling_db", "on_pause", "hold_limit_s")
@@ -53,7 +46,7 @@ def check_settings(config: Config, captured: dict[str, Any]) -> None:
     ConfigError
         Names the first setting that differs.
     """
-    given = settings_of(config, config.device_rate_hz or int(captured.get("device_rate_hz", 0)))
+    given = settings_of(config, config.device_rate_hz or device_rate_of(captured))
     for name, value in _flat(given).items():
         before = _flat(captured).get(name)
         if value != before:
@@ -79,12 +72,24 @@ def config_of(captured: dict[str, Any]) -> Config:
         The header is damaged, or names an effect that is not one of rtmedia's own.
     """
     try:
-        plain = {name: captured[name] for name in (*_PLAIN, "device_rate_hz")}
+        plain = {name: captured[name] for name in _PLAIN}
         jitter = Jitter(**captured["jitter"])
         effects = tuple(_effect(dict(described)) for described in captured["effects"])
         return Config(**plain, jitter=jitter, effects=effects)
+    except ConfigError:
+        raise
     except (KeyError, TypeError, ValueError, AttributeError) as exc:
-        raise ConfigError(f"the capture's header is damaged ({type(exc).__name__}: {exc}); give the configuration it was made with") from exc
+        raise ConfigError(
+            f"the capture's header is damaged ({type(exc).__name__}: {exc}); give the configuration it was made with"
+        ) from exc
+
+
+def device_rate_of(captured: dict[str, Any]) -> int:
+    """The rate of the device that a capture was made with."""
+    rate_hz = captured.get("device_rate_hz")
+    if not isinstance(rate_hz, int) or not 8_000 <= rate_hz <= 384_000:
+        raise ConfigError(f"the capture's device_rate_hz is {rate_hz!r}; it must lie between 8000 and 384000: the header is damaged")
+    return rate_hz
 
 
 def _effect(described: dict[str, Any]) -> Effect:
@@ -96,43 +101,10 @@ def _effect(described: dict[str, Any]) -> Effect:
     kinds: dict[str, Callable[..., Effect]] = {"spectral_gate": SpectralGate, "compressor": Compressor, "gain": Gain, "limiter": Limiter}
     name = described.pop("name")
     if name not in kinds:
-        raise ConfigError(f"the capture was made with the effect {name!r}, which is not one of rtmedia's own; give the configuration it was made with")
+        raise ConfigError(
+            f"the capture was made with the effect {name!r}, which is not one of rtmedia's own; give the configuration it was made with"
+        )
     return kinds[name](**described)
-
-
-class Capture:
-    """A session's capture under way: the taps in the line, and the file.
-
-    Notes
-    -----
-    Thread: the engine's; see `rtmedia.rooms.recorder` and `rtmedia.io.capture` for theirs.   Real-time: no.
-    """
-
-    def __init__(self, path: str, config: Config, line: Line, control: Control) -> None:
-        import rtmedia
-        from rtmedia.io.capture import VERSION, CaptureFile
-        from rtmedia.rooms.recorder import TABLES, Recorder
-
-        header = {
-            "format": VERSION,
-            "rtmedia": rtmedia.__version__,
-            "settings": settings_of(config, line.device_rate_hz),
-            "tables": {name: layout_of(dtype) for name, dtype in TABLES.items()},
-        }
-        self._recorder = Recorder(line, control)
-        self._file = CaptureFile(path, header, self._recorder.collect, self._recorder.end)
-        self.take_transcript = self._recorder.take_transcript
-        self._told = False
-
-    def problem(self) -> str:
-        """Why the capture has ended before the session, once; otherwise empty."""
-        found = "" if self._told else self._file.problem or self._recorder.problem
-        self._told = self._told or bool(found)
-        return found
-
-    def close(self, timeout_s: float) -> bool:
-        """Write the rest, when no room runs any more; False when that took longer."""
-        return self._file.close(timeout_s)
 
 
 def layout_of(dtype: Any) -> list[list[Any]]:
