@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json as json_
 import time
 from pathlib import Path
@@ -87,8 +88,9 @@ def simulate(
         from rtmedia.sim import trace as traces
 
         arrivals = trace_of(read_session(capture), Path(capture).name.partition(".")[0])
+        text = traces.format_trace(arrivals, ["from a captured session; the fastest packet has delay 0"]).encode()
         with replacing(Path(write_trace)) as path:
-            path.write_text(traces.format_trace(arrivals, ["from a captured session; the fastest packet has delay 0"]), "utf-8")
+            path.write_bytes(gzip.compress(text, mtime=0) if write_trace.endswith(".gz") else text)
     if json:
         typer.echo(json_.dumps(result.report))
     elif not quiet:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import struct
 import threading
 import zlib
@@ -87,7 +88,8 @@ class CaptureFile:
         self._collect, self._end = collect, end
         self._done = threading.Event()
         try:
-            self._file: BinaryIO = self.path.open("wb")
+            # The sound of a call is nobody's but its owner's.
+            self._file: BinaryIO = open(self.path, "wb", opener=lambda name, flags: os.open(name, flags, 0o600))  # noqa: SIM115  (`_run`)
         except OSError as exc:
             raise ConfigError(f"capture {self.path} cannot be written ({exc.strerror}); choose another path") from exc
         self._write(lambda: self._file.write(MAGIC + _chunk(_HEAD, json.dumps(header).encode())))

@@ -43,7 +43,19 @@ class Lived:
     counted: dict[str, Any]
 
 
-def live(path, config: Config, rng, *, seconds=4.0, loss=0.03, spread_ms=40.0, stall=(1.5, 0.35), deeds=None, device_frames=(10,)) -> Lived:
+def live(
+    path,
+    config: Config,
+    rng,
+    *,
+    seconds=4.0,
+    loss=0.03,
+    spread_ms=40.0,
+    stall=(1.5, 0.35),
+    deeds=None,
+    device_frames=(10,),
+    asleep_ns=(0, 0),
+) -> Lived:
     """A captured session on one thread: the rooms, the network and the device get their turns by chance, as threads do.
 
     `deeds` are callables by the tenth of a second in which they are done to the line.
@@ -101,9 +113,12 @@ def live(path, config: Config, rng, *, seconds=4.0, loss=0.03, spread_ms=40.0, s
             if turn == 0:
                 for _ in range(int(rng.integers(0, 4))):
                     decode_step(line.decode.address, now_ns)
-            elif turn == 1:
+            elif turn == 1 and not asleep_ns[0] <= now_ns - EPOCH_NS < asleep_ns[1]:
+                writing = int(rng.random() < 0.03)  # the device is just writing its clock
+                line.play.cell.memory[0] += writing
                 render_step(line.render.address, now_ns)
-            elif now_ns >= device_ns:
+                line.play.cell.memory[0] -= writing
+            elif turn == 2 and now_ns >= device_ns:
                 asked = int(rng.choice(device_frames)) * line.device_rate_hz // 1000
                 block = np.empty((asked, line.channels), np.float32)
                 line.play.pull(block, now_ns, now_ns + 20 * MS)
@@ -158,7 +173,7 @@ def test_a_captured_session_replays_to_the_bit(tmp_path, rng, config):
 
 def test_a_device_that_asks_unevenly_and_runs_dry_replays_to_the_bit(tmp_path, rng):
     config = Config(effects=(), device_rate_hz=48_000)
-    lived = live(tmp_path / "s.rtcap", config, rng, device_frames=(5, 10, 40))
+    lived = live(tmp_path / "s.rtcap", config, rng, device_frames=(5, 10, 40), asleep_ns=(2_500 * MS, 2_650 * MS))
     assert lived.counted["underruns_total"] > 0
     assert_equal(lived, simulate(config, capture=tmp_path / "s.rtcap"))
 
@@ -175,6 +190,14 @@ def test_changes_and_pauses_happen_between_the_same_blocks_again(tmp_path, rng):
     lived = live(tmp_path / "s.rtcap", config, rng, deeds=deeds)
     assert_equal(lived, simulate(config, capture=tmp_path / "s.rtcap"))
     assert np.any(np.all(lived.audio[28_000:45_000].reshape(-1, 100) == 0.0, axis=1)), "the pause was not heard"
+
+
+def test_a_buffer_that_is_full_refuses_the_same_packets_again(tmp_path, rng):
+    config = Config(effects=(), jitter=Jitter(profile="listening"))
+    lived = live(tmp_path / "s.rtcap", config, rng, seconds=14.0, stall=(0.0, 13.5))
+    session = read_session(tmp_path / "s.rtcap")
+    assert session.steps["tries"].sum() > len(session.wire) + 10, "no packet was ever offered twice"
+    assert_equal(lived, simulate(config, capture=tmp_path / "s.rtcap"))
 
 
 def test_transcripts_come_again(tmp_path, rng):

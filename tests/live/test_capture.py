@@ -27,7 +27,7 @@ def same(live, again) -> None:
     assert live.tobytes() == again.tobytes()
 
 
-@pytest.mark.parametrize("hostility", [{}, {"busy_threads": 2}], ids=["calm", "busy interpreter"])
+@pytest.mark.parametrize("hostility", [{}, {"busy": 2}], ids=["calm", "busy interpreter"])
 def test_on_a_private_sound_server_live_equals_simulated(
     warm_player: None, sound_server: SoundServer, scaled: Callable[[float], float], tmp_path: Path, hostility: dict[str, int]
 ) -> None:
@@ -47,17 +47,20 @@ def test_on_a_private_sound_server_live_equals_simulated(
 
 def test_what_a_file_sink_heard_is_heard_again_and_the_rest_of_the_session_too(warm_player: None, tmp_path: Path) -> None:
     path, heard = tmp_path / "session.rtcap", tmp_path / "heard.wav"
-    config = Config(source=BAD, sink=f"wav:{heard}", device_rate_hz=48_000, metrics_interval_s=0, capture=str(path))
-    events = []
+    config = Config(
+        source=f"{BAD}&disconnect_after_s=2.5&disconnect_times=1",
+        sink=f"wav:{heard}",
+        device_rate_hz=48_000,
+        metrics_interval_s=0,
+        capture=str(path),
+    )
     with Engine(config) as engine:
-        for event in engine.events(timeout_s=1.5):
-            events.append(event)
+        events = list(engine.events(timeout_s=1.5))
         engine.update(gain_db=-6.0)
         engine.pause()
         engine.wait(0.3)
         engine.resume()
-        for event in engine.events(timeout_s=SECONDS - 2.0):
-            events.append(event)
+        events += engine.events(timeout_s=SECONDS - 2.0)
     events += engine.events(timeout_s=0.0)
     result = simulate(config, capture=path)
     assert result.report["cut"] == ""
@@ -71,6 +74,8 @@ def test_what_a_file_sink_heard_is_heard_again_and_the_rest_of_the_session_too(w
     said = [event.text for event in events if isinstance(event, Transcript)]
     assert [event.text for event in result.events if isinstance(event, Transcript)] == said
     assert len(said) >= 1
+    assert result.stats.packets_expected_total == engine.stats().packets_expected_total
+    assert engine.stats().reconnects_total == 1
     trace = trace_of(read_session(path))
     assert trace.packet_ms == 20.0
     assert trace.lost > 0
