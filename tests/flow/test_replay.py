@@ -54,11 +54,12 @@ def live(
     stall=(1.5, 0.35),
     deeds=None,
     device_frames=(10,),
-    asleep_ns=(0, 0),
+    asleep=(),
 ) -> Lived:
     """A captured session on one thread: the rooms, the network and the device get their turns by chance, as threads do.
 
-    `deeds` are callables by the tenth of a second in which they are done to the line.
+    `deeds` are callables by the tenth of a second in which they are done to the line; `asleep` names who gets no turn,
+    from when and until when (ms).
     """
     line = make_line(config, config.device_rate_hz or config.rate_hz)
     control = Control(line)
@@ -109,16 +110,17 @@ def live(
             arrival_ns, seq, media_ns, payload = messages.pop(0)
             assert line.decode.write(arrival_ns, seq, media_ns, flags if payload else FLAG_END_OF_STREAM, payload)
             flags = 0
-        for turn in rng.permutation(3):
-            if turn == 0:
+        sleeping = asleep[0] if asleep and asleep[1] * MS <= now_ns - EPOCH_NS < asleep[2] * MS else ""
+        for turn in rng.permutation([name for name in ("decode", "render", "device") if name != sleeping]):
+            if turn == "decode":
                 for _ in range(int(rng.integers(0, 4))):
                     decode_step(line.decode.address, now_ns)
-            elif turn == 1 and not asleep_ns[0] <= now_ns - EPOCH_NS < asleep_ns[1]:
+            elif turn == "render":
                 writing = int(rng.random() < 0.03)  # the device is just writing its clock
                 line.play.cell.memory[0] += writing
                 render_step(line.render.address, now_ns)
                 line.play.cell.memory[0] -= writing
-            elif turn == 2 and now_ns >= device_ns:
+            elif now_ns >= device_ns:
                 asked = int(rng.choice(device_frames)) * line.device_rate_hz // 1000
                 block = np.empty((asked, line.channels), np.float32)
                 line.play.pull(block, now_ns, now_ns + 20 * MS)
@@ -173,7 +175,7 @@ def test_a_captured_session_replays_to_the_bit(tmp_path, rng, config):
 
 def test_a_device_that_asks_unevenly_and_runs_dry_replays_to_the_bit(tmp_path, rng):
     config = Config(effects=(), device_rate_hz=48_000)
-    lived = live(tmp_path / "s.rtcap", config, rng, device_frames=(5, 10, 40), asleep_ns=(2_500 * MS, 2_650 * MS))
+    lived = live(tmp_path / "s.rtcap", config, rng, device_frames=(5, 10, 40), asleep=("render", 2_500, 2_650))
     assert lived.counted["underruns_total"] > 0
     assert_equal(lived, simulate(config, capture=tmp_path / "s.rtcap"))
 
@@ -193,8 +195,8 @@ def test_changes_and_pauses_happen_between_the_same_blocks_again(tmp_path, rng):
 
 
 def test_a_buffer_that_is_full_refuses_the_same_packets_again(tmp_path, rng):
-    config = Config(effects=(), jitter=Jitter(profile="listening"))
-    lived = live(tmp_path / "s.rtcap", config, rng, seconds=14.0, stall=(0.0, 13.5))
+    config = Config(rate_hz=24_000, effects=())  # room for 10.9 s
+    lived = live(tmp_path / "s.rtcap", config, rng, seconds=12.0, stall=(0.0, 11.5), asleep=("device", 11_400, 12_600))
     session = read_session(tmp_path / "s.rtcap")
     assert session.steps["tries"].sum() > len(session.wire) + 10, "no packet was ever offered twice"
     assert_equal(lived, simulate(config, capture=tmp_path / "s.rtcap"))
