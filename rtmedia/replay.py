@@ -29,7 +29,7 @@ from rtmedia.rooms.recorder import TABLES
 from rtmedia.rooms.render import GAIN_PLACE
 from rtmedia.rooms.replay import Replay
 
-#: Steps between two looks of the control side.
+#: Steps between two looks of the control side, when no caption waits for it.
 POLL_STEPS = 64
 
 
@@ -97,7 +97,8 @@ def _run(again: Replay, control: Control, session: Session, hold: bool) -> list[
     transcripts = sorted(session.transcripts, key=lambda transcript: int(transcript["arrival_ns"]))
     said, now_ns = 0, 0
     while True:
-        done = again.run(POLL_STEPS)
+        wanted = 1 if control.captions.waiting else POLL_STEPS
+        done = again.run(wanted)
         if done:
             step = again.steps[again.steps_done - 1]
             now_ns = int(step["time_ns"])
@@ -106,7 +107,7 @@ def _run(again: Replay, control: Control, session: Session, hold: bool) -> list[
             control.captions.add(**transcripts[said])
             said += 1
         events.extend(control.poll(now_ns)[0])
-        if done < POLL_STEPS:
+        if done < wanted:
             break
     again.finish()
     events.extend(control.poll(now_ns)[0])
