@@ -189,7 +189,7 @@ class Config:
     metrics_interval_s
         Period of the QA line; 0 switches it off.
     capture
-        A file that takes the whole session, for ``simulate(capture=…)``. It holds the audio and the transcripts.
+        A file, overwritten, that takes the whole session, for ``simulate(capture=…)``. It holds the audio and the transcripts.
     """
 
     source: str = "loopback:"

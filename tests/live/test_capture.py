@@ -13,7 +13,7 @@ import pytest
 from rtmedia import Config, Engine, simulate
 from rtmedia.capture.reading import read_session
 from rtmedia.capture.trace import trace_of
-from rtmedia.events import Transcript
+from rtmedia.events import Problem, Transcript
 from tests.live.player import play
 from tests.sound_server import SoundServer
 
@@ -100,3 +100,13 @@ def test_a_process_that_dies_leaves_a_capture_that_replays(warm_player: None, tm
     assert report["cut"] == "the session did not end in order"
     assert report["ticks_different"] == 0
     assert report["ticks_compared"] > 100
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_ends_the_capture_and_not_the_session(warm_player: None, scaled: Callable[[float], float]) -> None:
+    with Engine(Config(source="loopback:", sink="null", metrics_interval_s=0, effects=(), capture="/dev/full")) as engine:
+        told = next(event for event in engine.events(timeout_s=scaled(10.0)) if isinstance(event, Problem))
+        assert told.kind == "capture"
+        assert "No space left" in told.message
+        assert not engine.wait(0.3)
+        assert engine.state == "running"
