@@ -17,10 +17,12 @@ import numpy.typing as npt
 
 from rtmedia.assembly import make_line
 from rtmedia.config import Config
+from rtmedia.errors import ConfigError
 from rtmedia.events import Event
 from rtmedia.ports import EPOCH_SHIFT, FLAG_END_OF_STREAM, FLAG_NEW_EPOCH, NO_MEDIA_TIME, Block
 from rtmedia.protocol.media_v1 import MediaV1
 from rtmedia.protocol.messages import Media, TranscriptMessage
+from rtmedia.replay import replay
 from rtmedia.rooms.control import Control
 from rtmedia.rooms.doorways import WIRE_DTYPE
 from rtmedia.rooms.line import Line
@@ -83,6 +85,7 @@ def simulate(
     speech: str | Path | None = None,
     *,
     seed: int | None = None,
+    capture: str | Path | None = None,
     oracles: bool = True,
 ) -> SimulationReport:
     """Play a stream through the production rooms in simulated time.
@@ -97,6 +100,9 @@ def simulate(
         Any WAV; without one, the embedded conversation. Speech shorter than the trace repeats.
     seed
         Of the network model.
+    capture
+        A session that an engine wrote down (``Config(capture=…)``): instead of a network, everything is as it was.
+        `config` must describe the captured line, or be None. There are no oracles then.
     oracles
         Whether the report has the ``oracle_…`` keys; they cost a fifth of a second for two minutes of stream, up to two where
         the worst packet is seconds late.
@@ -104,7 +110,9 @@ def simulate(
     Returns
     -------
     SimulationReport
-        Two runs with equal arguments are equal to the bit.
+        Two runs with equal arguments are equal to the bit. With `capture`, the delays in the report are those that the
+        jitter buffer measured, what needs the sent sound or the sender's clock is missing, and ``ticks_compared
+        ticks_different first_difference`` hold the replay against the live session, tick by tick and bit by bit.
 
     Notes
     -----
@@ -151,6 +159,12 @@ def simulate(
     ``captions caption_skew_ms``
         Captions shown, and the mean time by which those in time came after their first word was heard, ms.
     """
+    if capture is not None:
+        if trace is not None or speech is not None or seed is not None:
+            raise ConfigError(
+                "a capture was given together with trace, speech or seed; it brings packets and arrivals of its own: give one or the other"
+            )
+        return _again(capture, config)
     config = config if config is not None else Config()
     options = _options(config, trace, speech, seed)
     material = Material.of(options)
@@ -170,6 +184,12 @@ def simulate(
         **run.control.snapshot(),
     )
     return SimulationReport(report, np.concatenate(run.blocks), device_rate_hz, tuple(run.events), stats, ticks)
+
+
+def _again(capture: str | Path, config: Config | None) -> SimulationReport:
+    found = replay(capture, config)
+    stats = Stats(state="closed", source="capture", sink="simulation", play_path="simulated", **found.counted)
+    return SimulationReport(found.report, found.audio, found.rate_hz, found.events, stats, found.ticks)
 
 
 def _options(config: Config, trace: str | Path | None, speech: str | Path | None, seed: int | None) -> ServerOptions:
