@@ -90,9 +90,7 @@ def test_a_capture_becomes_a_trace_that_simulates(run, captured, tmp_path, name)
     assert json.loads(result.stdout)["concealment_events"] > 0
 
 
-@pytest.mark.parametrize(
-    ("option", "name"), [("--write-trace", "t.txt"), ("--write-trace", "t.npz"), ("--ticks", "t.txt")]
-)
+@pytest.mark.parametrize(("option", "name"), [("--write-trace", "t.txt"), ("--write-trace", "t.npz"), ("--ticks", "t.txt")])
 def test_a_file_that_cannot_be_written_so_is_refused_before_anything_is_replayed(run, captured, option, name):
     result = run("replay", str(captured[0]), option, name)
     assert result.exit_code == 2
