@@ -95,7 +95,8 @@ def simulate(
     config
         As for an engine; of `source` only a ``loopback:?…`` query is used, the sink not at all.
     trace
-        CSV of arrivals (``seq,send_ms,arrival_ms``); without one, the loopback's network model.
+        CSV of arrivals (``seq,send_ms,arrival_ms``), or ``model:NAME?setting=value`` (`rtmedia.sim.models`); without one, the
+        loopback's network model.
     speech
         Any WAV; without one, the embedded conversation. Speech shorter than the trace repeats.
     seed
@@ -319,12 +320,14 @@ class _Walk:
         packets = program.packets or 0
         arrival_ms = np.full(packets, np.nan)
         for index in range(packets):
-            arrivals = network.arrivals(index, index * program.packet_ns)
+            arrivals = network.arrivals(index, program.position_ms(index) * NS_PER_MS)
             if arrivals:
                 arrival_ms[index] = min(arrivals) / NS_PER_MS
             self.duplicates += max(0, len(arrivals) - 1)
         seq = np.arange(packets, dtype=np.int64)
-        self.arrivals = Trace("of the run", seq, (seq * program.packet_ms).astype(np.float64), arrival_ms)
+        send_ms = np.array([program.position_ms(index) for index in range(packets)], np.float64)
+        length_ms = np.array([program.length_ms(index) for index in range(packets)], np.float64)
+        self.arrivals = Trace("of the run", seq, send_ms, arrival_ms, length_ms)
 
 
 def _report(config: Config, program: Program, material: Material, run: _Walk, ticks: npt.NDArray[Any], oracles: bool) -> dict[str, Any]:

@@ -37,16 +37,17 @@ def packet_arrivals(task: Task, packets: int) -> Arrivals:
     """The first arrival of each of the `packets` that `task`'s stream has."""
     options = ServerOptions.from_query(task.config.source)
     trace_name = task.run.trace or options.trace
+    network = options.network if task.seed is None else replace(options.network, seed=task.seed)
     if trace_name:
-        trace = Material.of(ServerOptions(trace=trace_name)).trace
+        trace = Material.of(ServerOptions(network=network, trace=trace_name)).trace
         assert trace is not None
-        send_ms = np.arange(packets, dtype=np.float64) * trace.packet_ms
+        send_ms = trace.timeline()[0].astype(np.float64)
         arrival_ms = np.full(packets, np.nan)
         arrival_ms[trace.seq - trace.seq[0]] = trace.arrival_ms - trace.send_ms[0]
     else:
-        network = NetworkModel(options.network if task.seed is None else replace(options.network, seed=task.seed))
+        model = NetworkModel(network)
         send_ms = np.arange(packets, dtype=np.float64) * options.packet_ms
-        came = [network.arrivals(index, round(at_ms * NS_PER_MS)) for index, at_ms in enumerate(send_ms)]
+        came = [model.arrivals(index, round(at_ms * NS_PER_MS)) for index, at_ms in enumerate(send_ms)]
         arrival_ms = np.array([min(each) / NS_PER_MS if each else np.nan for each in came])
     transit_ms = arrival_ms - send_ms
     fastest_ms = float(np.nanmin(transit_ms))

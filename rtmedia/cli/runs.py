@@ -109,7 +109,12 @@ def expanded(given: Sequence[str]) -> list[str]:
     traces: dict[str, None] = {}
     for text in given:
         path, bundled, member = text.rpartition(".npz:")
-        if bundled:
+        if text.startswith("model:"):
+            from rtmedia.sim.models import trace_from_text
+
+            trace_from_text(text)  # refused here and not by every run of it
+            traces[text] = None
+        elif bundled:
             traces.update(dict.fromkeys(_bundled(f"{path}.npz", member)))
         elif Path(text).is_dir():
             traces.update(dict.fromkeys(_inside(Path(text))))
@@ -160,6 +165,8 @@ def _named(traces: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _parts(trace: str) -> tuple[str, ...]:
+    if trace.startswith("model:"):
+        return (trace.removeprefix("model:"),)
     path, bundled, member = trace.rpartition(".npz:")
     if bundled:
         return (*Path(path).parts, member)

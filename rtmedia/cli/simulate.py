@@ -26,7 +26,7 @@ def simulate(
         typer.Option(
             "--trace",
             metavar="FILE|FOLDER",
-            help="Arrivals: CSV of seq,send_ms,arrival_ms; a folder of them; BUNDLE.npz or BUNDLE.npz:NAME. May be given again.",
+            help="CSV of seq,send_ms,arrival_ms; a folder of them; BUNDLE.npz[:NAME]; model:NAME?setting=value. May be given again.",
             rich_help_panel=opt.CONNECTION,
         ),
     ] = None,

@@ -30,7 +30,7 @@ import math
 import numpy as np
 from numba import carray
 
-from rtmedia.jitter.target import TARGET_DTYPE, set_target, target_constant, target_spike, target_update
+from rtmedia.jitter.target import TARGET_DTYPE, set_target, target_constant, target_rebase, target_spike, target_update
 from rtmedia.rt.kernel import kernel, pointer_void
 from rtmedia.rt.memory import aligned_zeros
 
@@ -104,6 +104,7 @@ def delay_rebase(address):
     s.first = 0
     s.count = 0
     s.has_base = 0
+    target_rebase(address + _TARGET_AT)
 
 
 @kernel("void(i8, f8)")

@@ -42,6 +42,8 @@ STEPS = 64  # room for the ladder and both limits
 
 #: Costs are forgotten with this time constant: two stalls a minute are still one network.
 DISCOUNT_MS = 40_000.0
+#: Before anything is known, the past counts as calm for so long: one outage in the first seconds is not yet a habit.
+CALM_MS = 20_000.0
 #: What concealment costs a candidate, as a part of its price: reality is kinder, with pauses and parts of blocks.
 PRICE_SHARE = 0.7
 #: Stretching costs this part of what concealing the same time does.
@@ -54,6 +56,8 @@ SHED = 0.30
 SHED_FAST = 0.45
 FAR_MS = 150.0
 BUILD = 0.15
+#: Longer without a packet, the sender was silent: that time was not heard, and costs nobody anything.
+PAUSE_MS = 1_000.0
 #: Concealment comes in blocks: half a block more than was missing, in the mean.
 ROUNDING_MS = 5.0
 
@@ -87,6 +91,8 @@ def set_target(state: np.void, price_ms: float, min_ms: float, max_ms: float) ->
     state["limit_ms"] = max_ms
     state["steps"] = len(ladder)
     state["ladder"][: len(ladder)] = ladder
+    for memory in range(MEMORIES):
+        state["cost"][memory * len(ladder) : (memory + 1) * len(ladder)] = np.array(ladder) * CALM_MS
 
 
 @kernel("f8(i8, i8, f8)")
@@ -100,7 +106,7 @@ def _spike(address, memory, now_ms):
 @kernel("f8(f8)")
 def _covering(spike_ms):
     """The least delay that, stretched while nothing arrives, lasts through a spike."""
-    return max(min(spike_ms, DRAIN_AFTER_MS), (spike_ms + DRAIN_GAIN * DRAIN_AFTER_MS) / (1.0 + DRAIN_GAIN))
+    return spike_ms if spike_ms <= DRAIN_AFTER_MS else (spike_ms + DRAIN_GAIN * DRAIN_AFTER_MS) / (1.0 + DRAIN_GAIN)
 
 
 @kernel("f8(i8)")
@@ -116,6 +122,13 @@ def target_spike(address, now_ms):
     s = carray(pointer_void(address), 1, TARGET_DTYPE)[0]
     memory = s.best // s.steps
     return _covering(_spike(address, memory, now_ms)) if memory > 0 else 0.0
+
+
+@kernel("void(i8)")
+def target_rebase(address):
+    """A new connection: the base begins anew, what delay costs is still known."""
+    s = carray(pointer_void(address), 1, TARGET_DTYPE)[0]
+    s.begun = 0
 
 
 @kernel("void(i8, f8, f8, f8, f8, f8)")
@@ -143,7 +156,7 @@ def target_update(address, arrival_ms, media_ms, packet_ms, base_ms, relative_ms
         s.base_ms = base_ms
         for i in range(MEMORIES * s.steps):
             s.delay_ms[i] = s.ladder[i % s.steps]
-    passed_ms = max(0.0, arrival_ms - s.at_ms)
+    passed_ms = min(max(0.0, arrival_ms - s.at_ms), PAUSE_MS)
     s.at_ms = max(arrival_ms, s.at_ms)
     overtaken = media_ms < s.newest_media_ms
     s.newest_media_ms = max(media_ms, s.newest_media_ms)

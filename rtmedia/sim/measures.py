@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from rtmedia.errors import ConfigError
 from rtmedia.jitter.state import ACCELERATE, DECELERATE, DRAIN, ENDED, IDLE, WAIT
-from rtmedia.sim.oracle import lateness_ms, oracle_report
+from rtmedia.sim.oracle import lateness_ms, media_place_ms, oracle_report
 from rtmedia.sim.trace import Trace
 from rtmedia.units import NS_PER_MS, ms_of_frames
 
@@ -88,20 +88,20 @@ def measure(
     playing = ticks[~np.isin(ticks["op"], (IDLE, WAIT, ENDED))]
     if len(playing) == 0 or not np.isfinite(arrivals.arrival_ms).any():
         raise ConfigError("nothing was played: no packet of the trace arrives; check its arrival_ms column")
-    index = arrivals.seq - arrivals.seq[0]
-    fastest_ms = float(np.nanmin(arrivals.arrival_ms - index * arrivals.packet_ms))
+    fastest_ms = float(np.nanmin(arrivals.arrival_ms - media_place_ms(arrivals)))
     time_ms = (playing["time_ns"] - start_ns) / NS_PER_MS
     media_ms = playing["media_pos"] * 1000.0 / rate_hz - start_media_ms
+    media_ms, silent = through_pauses(time_ms, media_ms, arrivals)
     delay_ms = time_ms - media_ms - fastest_ms
     frames = int(totals["total"])
     concealed = int(totals["concealed"]) / max(1, frames)
-    sent = int(index[-1]) + 1
+    sent = int(arrivals.seq[-1] - arrivals.seq[0]) + 1
     mean_ms = float(delay_ms.mean())
     report: dict[str, Any] = {
         "mean_delay_ms": mean_ms,
         **{f"p{share}_delay_ms": float(np.percentile(delay_ms, share)) for share in (50, 95, 99)},
         **_shares(totals, frames, rate_hz),
-        "speech_concealed_pct": _speech_share(media_ms, playing["concealed"], speech, rate_hz),
+        "speech_concealed_pct": _speech_share(media_ms[~silent], playing["concealed"][~silent], speech, rate_hz),
         "stretch_peak_pct": stretch_peak_pct(ticks),
         "late_pct": 100.0 * int(totals["late"]) / sent,
         "lost_pct": 100.0 * (sent - int(np.isfinite(arrivals.arrival_ms).sum())) / sent,
@@ -154,6 +154,26 @@ def _speech_share(media_ms: _Floats, concealed: npt.NDArray[Any], speech: npt.ND
     if not spoken.any():
         return None
     return 100.0 * float(concealed[spoken].sum()) / (int(spoken.sum()) * rate_hz * TICK_MS / 1000)
+
+
+def through_pauses(time_ms: _Floats, media_ms: _Floats, arrivals: Trace) -> tuple[_Floats, npt.NDArray[np.bool_]]:
+    """Media time of each tick when a sender's pauses take their time, and which ticks lie in one.
+
+    A buffer stands still at the beginning of a pause, since only the packet after it tells that it was none of the network's doing.
+    """
+    silent = np.zeros(media_ms.size, np.bool_)
+    if arrivals.regular:
+        return media_ms, silent
+    begin_ms, length_ms = arrivals.timeline()
+    end_ms = begin_ms + length_ms
+    moved_ms = media_ms.copy()
+    for gap in np.flatnonzero(begin_ms[1:] > end_ms[:-1]).tolist():
+        inside = np.flatnonzero((media_ms > end_ms[gap] - 1e-3) & (media_ms < begin_ms[gap + 1] - 1e-3))
+        if inside.size:
+            passed_ms = media_ms[inside[0]] + time_ms[inside] - time_ms[inside[0]]
+            moved_ms[inside] = np.maximum(media_ms[inside], np.minimum(begin_ms[gap + 1], passed_ms))
+            silent[inside] = moved_ms[inside] < begin_ms[gap + 1]
+    return moved_ms, silent
 
 
 def stretch_peak_pct(ticks: npt.NDArray[Any]) -> float:

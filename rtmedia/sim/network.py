@@ -209,7 +209,8 @@ class TraceNetwork:
         arrival_ns[trace.seq - trace.seq[0]] = np.rint((trace.arrival_ms - trace.send_ms[0]) * NS_PER_MS)
         arrival_ns[np.isnan(arrival_ns)] = np.inf
         self._arrival_ns = arrival_ns.tolist()
-        self._lap_ns = round(self.packets * trace.packet_ms * NS_PER_MS)
+        begin_ms, length_ms = trace.timeline()
+        self._lap_ns = int(begin_ms[-1] + length_ms[-1]) * NS_PER_MS
         # From each packet on: the first arrival of this lap or of the next.
         earliest_ns = np.minimum.accumulate(arrival_ns[::-1])[::-1]
         if repeat:

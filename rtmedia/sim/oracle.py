@@ -62,14 +62,20 @@ class Bound:
     concealed_pct: float
 
 
+def media_place_ms(trace: Trace) -> npt.NDArray[np.float64]:
+    """Media time of each row's packet, from the first one on, as the simulated server counts it: by number, but for senders that pause."""
+    index = trace.seq - trace.seq[0]
+    return index * trace.packet_ms if trace.regular else trace.timeline()[0][index].astype(np.float64)
+
+
 def lateness_ms(trace: Trace) -> npt.NDArray[np.float64]:
     """Delay of each packet above the fastest one, in sequence order; infinite for those that never come.
 
-    Media time is counted from the packet's number, as the simulated server counts it.
+    Media time: see `media_place_ms`.
     """
     index = trace.seq - trace.seq[0]
     late = np.full(int(index[-1]) + 1, np.inf)
-    delay = trace.arrival_ms - index * trace.packet_ms
+    delay = trace.arrival_ms - media_place_ms(trace)
     if not np.isfinite(delay).any():
         raise ConfigError(f"no packet of trace {trace.name} arrives; check its arrival_ms column")
     late[index] = np.where(np.isnan(delay), np.inf, delay - np.nanmin(delay))
@@ -143,27 +149,29 @@ def _best_schedule(trace: Trace, late: npt.NDArray[np.float64], price_ms: float,
     """Lay the arrivals out for the kernel, and read its answer.
 
     The kernel's media time is whole milliseconds: those of the packets' borders. A delay is then ``level + fraction``
-    with the same fraction everywhere, the part of a millisecond between the ticks and the fastest packet.
+    with the same fraction everywhere, the part of a millisecond between the ticks and the fastest packet. Where a sender
+    was silent nothing can be missing.
     """
-    packet_ms = trace.packet_ms
-    media_ms = round(late.size * packet_ms)
+    begin_ms, length_ms = _borders(trace)
+    media_ms = round(begin_ms[-1]) + int(length_ms[-1])
     ticks = media_ms // TICK_MS
     if ticks == 0:
         return Bound(0.0, 0.0, 0.0)
-    index = trace.seq - trace.seq[0]
-    fastest_ms = float(np.nanmin(trace.arrival_ms - index * packet_ms))
+    fastest_ms = float(np.nanmin(trace.arrival_ms - media_place_ms(trace)))
     first_tick_ms = phase_ms + TICK_MS * math.ceil((fastest_ms - phase_ms) / TICK_MS - 1e-9)
     newest = math.floor(first_tick_ms - fastest_ms + 1e-6)  # media position of level 0 at the first tick
     fraction = max(0.0, first_tick_ms - fastest_ms - newest)
 
     # For each millisecond of media the tick from which on it is there.
-    arrival_ms = late + fastest_ms + np.arange(late.size) * packet_ms
+    arrival_ms = late + fastest_ms + begin_ms
     tick_of = np.ceil((arrival_ms - first_tick_ms) / TICK_MS - 1e-9)
     tick_of = np.where(np.isfinite(tick_of), np.clip(tick_of, 0, _NEVER - 1), _NEVER).astype(np.int32)
-    borders = np.rint(np.arange(late.size + 1) * packet_ms).astype(np.int64)
+    media = np.full(media_ms, _ALWAYS, np.int32)
+    within = np.arange(length_ms.sum()) - np.repeat(np.cumsum(length_ms) - length_ms, length_ms)
+    media[np.repeat(np.rint(begin_ms).astype(np.int64), length_ms) + within] = np.repeat(tick_of, length_ms)
     end = newest + TICK_MS * ticks + 2 * TICK_MS  # beyond what any schedule can reach
     there = np.full(levels + TICK_MS + end, _ALWAYS, np.int32)  # begins so many ms before the stream
-    there[levels + TICK_MS :][:media_ms] = np.repeat(tick_of, np.diff(borders))[:end]
+    there[levels + TICK_MS :][:media_ms] = media[:end]
     ready = np.empty((2 * shift + 1, there.size), np.int32)
     for row in range(2 * shift + 1):
         ready[row] = _spans(there, TICK_MS - shift + row)[::-1]  # reversed: a larger delay is older media
@@ -179,6 +187,17 @@ def _best_schedule(trace: Trace, late: npt.NDArray[np.float64], price_ms: float,
     share = float(concealed[ticks & 1, at]) / ticks
     cost = float(row[at]) / ticks + fraction
     return Bound(cost, cost - price_ms * share, 100.0 * share)
+
+
+def _borders(trace: Trace) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    """Begin of every packet on the sender's clock, ms, and how many whole milliseconds it holds."""
+    if not trace.regular:
+        begin_ms, length_ms = trace.timeline()
+        return begin_ms.astype(np.float64), length_ms
+    packets = int(trace.seq[-1] - trace.seq[0]) + 1
+    borders_ms = np.arange(packets + 1, dtype=np.float64) * trace.packet_ms
+    whole_ms = np.rint(borders_ms).astype(np.int64)
+    return borders_ms[:-1], whole_ms[1:] - whole_ms[:-1]
 
 
 def _spans(there: npt.NDArray[np.int32], length: int) -> npt.NDArray[np.int32]:

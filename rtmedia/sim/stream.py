@@ -6,6 +6,7 @@ Program time is nanoseconds since the stream began. A server turns it into real 
 from __future__ import annotations
 
 import base64
+import bisect
 import heapq
 import itertools
 import json
@@ -20,6 +21,7 @@ import numpy as np
 from rtmedia.codec import codec_named
 from rtmedia.errors import ConfigError
 from rtmedia.ports import RATES_HZ, Block
+from rtmedia.sim.models import trace_from_text
 from rtmedia.sim.network import Network, NetworkModel, TraceNetwork
 from rtmedia.sim.options import ServerOptions
 from rtmedia.sim.script import Script, Utterance, conversation, read_script
@@ -55,13 +57,25 @@ class Material:
             script = read_script(options.transcript) if options.transcript else Script(())
         else:
             speech, script = conversation()
-        trace = _trace(options.trace) if options.trace else None
-        if trace is not None and trace.packet_ms not in range(10, 121, 10):
-            raise ConfigError(f"trace {trace.name} has a packet every {trace.packet_ms} ms; 10, 20, … 120 ms can be replayed")
+        trace = _trace(options.trace, options.network.seed) if options.trace else None
+        if trace is not None:
+            _check_lengths(trace)
         return cls(speech, script, trace)
 
 
-def _trace(name: str) -> Trace:
+def _check_lengths(trace: Trace) -> None:
+    if trace.regular and trace.packet_ms not in range(10, 121, 10):
+        raise ConfigError(f"trace {trace.name} has a packet every {trace.packet_ms} ms; 10, 20, … 120 ms can be replayed")
+    begin_ms, length_ms = trace.timeline()
+    odd = np.flatnonzero((length_ms < 10) | (length_ms > 120) | (length_ms % 10 != 0))
+    if odd.size:
+        at = odd[0]
+        raise ConfigError(f"trace {trace.name} has a packet of {length_ms[at]} ms at {begin_ms[at]} ms; 10, 20, … 120 ms can be replayed")
+
+
+def _trace(name: str, seed: int) -> Trace:
+    if name.startswith("model:"):
+        return trace_from_text(name, seed)
     path, bundled, member = name.rpartition(".npz:")
     if not bundled:
         return read_trace(name)
@@ -105,6 +119,12 @@ class Program:
         self._encoded: bytes = codec.encode(block)
         self.lap_packets = block.shape[0] // frames
         self._packet_octets = len(self._encoded) // self.lap_packets
+        #: Begin and length of every packet of a trace whose sender pauses or changes its packets, in ms; else None.
+        self._timeline: tuple[list[int], list[int]] | None = None
+        if self.trace is not None and not self.trace.regular:
+            begin_ms, length_ms = self.trace.timeline()
+            self._timeline = begin_ms.tolist(), length_ms.tolist()
+        self._octets_per_s = len(self._encoded) // block.shape[0] * rate_hz
         self.utterances = material.script.utterances if options.transcripts else ()
         #: Packets until the end of the stream; None where it has none.
         self.packets: int | None = None
@@ -113,12 +133,32 @@ class Program:
 
     def payload(self, index: int) -> bytes:
         """Encoded audio of packet `index`; the speech repeats."""
-        start = index % self.lap_packets * self._packet_octets
-        return self._encoded[start : start + self._packet_octets]
+        if self._timeline is None:
+            start = index % self.lap_packets * self._packet_octets
+            return self._encoded[start : start + self._packet_octets]
+        octets_per_frame = self._octets_per_s // self.rate_hz
+        start = self.position_ms(index) * self.rate_hz // 1000 * octets_per_frame % len(self._encoded)
+        size = frames_of_ms(self.length_ms(index), self.rate_hz) * octets_per_frame
+        audio = self._encoded[start : start + size]
+        while len(audio) < size:
+            audio += self._encoded[: size - len(audio)]
+        return audio
+
+    def position_ms(self, index: int) -> int:
+        """Media time of a packet's first frame since the stream began."""
+        if self._timeline is None:
+            return index * self.packet_ms
+        begin_ms, length_ms = self._timeline
+        lap, row = divmod(index, len(begin_ms))
+        return lap * (begin_ms[-1] + length_ms[-1]) + begin_ms[row]
+
+    def length_ms(self, index: int) -> int:
+        """Media in a packet."""
+        return self.packet_ms if self._timeline is None else self._timeline[1][index % len(self._timeline[1])]
 
     def timestamp_ms(self, index: int) -> int:
         """Media time of a packet's first frame on the server's clock."""
-        return self.options.start_timestamp_ms + index * self.packet_ms
+        return self.options.start_timestamp_ms + self.position_ms(index)
 
     def network(self, connection: int) -> Network:
         """The network of the connection with this number, from 0."""
@@ -134,6 +174,10 @@ class Program:
 
     def index_at(self, position_ns: int) -> int:
         """The first packet that the sender has not sent at `position_ns`."""
+        if self._timeline is not None:
+            begin_ms, length_ms = self._timeline
+            lap, rest_ns = divmod(position_ns, (begin_ms[-1] + length_ms[-1]) * NS_PER_MS)
+            return int(lap) * len(begin_ms) + bisect.bisect_left(begin_ms, rest_ns / NS_PER_MS)
         drift_ppm = 0.0 if self.trace is not None else self.options.network.drift_ppm
         return math.ceil(position_ns * (1.0 + drift_ppm * 1e-6) / self.packet_ns)
 
@@ -156,7 +200,7 @@ def deliveries(program: Program, connection: int = 0, position_ns: int = 0) -> I
     junk = random.Random(f"{program.options.network.seed}/{connection}/junk")
     last = program.packets
     indices = itertools.count(first) if last is None else range(first, last)
-    audio: Iterator[tuple[int, int, Utterance | None]] = ((index * program.packet_ns, index, None) for index in indices)
+    audio: Iterator[tuple[int, int, Utterance | None]] = ((program.position_ms(index) * NS_PER_MS, index, None) for index in indices)
     waiting: list[tuple[int, int, Delivery]] = []  # a heap; the middle number keeps equals in order
     order = 0
     for send_ns, number, utterance in heapq.merge(audio, _texts(program, first), key=lambda event: event[0]):
@@ -183,14 +227,15 @@ def deliveries(program: Program, connection: int = 0, position_ns: int = 0) -> I
 def _texts(program: Program, first: int) -> Iterator[tuple[int, int, Utterance | None]]:
     """Send time, timestamp and utterance, from packet `first` on, lap after lap, sorted."""
     lead_ms = program.options.transcript_lead_ms
-    begin_ms = first * program.packet_ms
+    begin_ms = program.position_ms(first)
+    end_ms = math.inf if program.packets is None else program.position_ms(program.packets)
     for lap in itertools.count():
         lap_ms = lap * program.lap_packets * program.packet_ms
-        if not program.utterances or (program.packets is not None and lap_ms >= program.packets * program.packet_ms):
+        if not program.utterances or lap_ms >= end_ms:
             return
         for utterance in program.utterances:
             start_ms = lap_ms + utterance.start_ms
-            if program.packets is not None and start_ms >= program.packets * program.packet_ms:
+            if start_ms >= end_ms:
                 return
             # What a later connection finds already said stays unsaid; the first one gets everything.
             if first and start_ms - lead_ms < begin_ms:

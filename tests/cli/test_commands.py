@@ -93,6 +93,7 @@ def test_the_version_is_the_packages(run):
         (["demo", "--network", "snow=1"], 2, "snow"),
         (["demo", "--network", "channels=2"], 2, "rtmedia play"),
         (["simulate", "--trace", "nowhere.csv"], 2, "nowhere.csv"),
+        (["simulate", "--trace", "model:gone"], 2, "the models are perfect"),
         (["process", "nowhere.wav", "out.wav"], 2, "nowhere.wav"),
         (["serve", "--option", "loss"], 2, "name=value"),
         (["serve", "nowhere.wav", "--port", "0"], 2, "nowhere.wav"),

@@ -439,6 +439,24 @@ def test_the_arrivals_that_are_drawn_are_those_that_were_heard(folder):
     assert np.nanmin(arrivals.transit_ms) == 0.0
 
 
+def test_a_model_in_place_of_a_trace_has_the_seed_and_the_arrivals_of_its_run(folder):
+    from rtmedia.cli.arrivals import packet_arrivals
+    from rtmedia.simulation import simulate as run
+
+    (one,) = runs_of(["model:cellular?seconds=20&sender=talk&loss=0.05"], [10_000.0])
+    assert one.name == "cellular?seconds=20&sender=talk&loss=0.05"
+    config = Config(effects=())
+    result = run(config, one.trace, "speech.wav", seed=4)
+    arrivals = packet_arrivals(Task(one, config, "speech.wav", seed=4), result.report["packets"])
+    assert 100.0 * np.isnan(arrivals.arrival_ms).mean() == pytest.approx(result.report["lost_pct"])
+    # On the sender's clock, pauses and all.
+    assert np.nanmax(arrivals.transit_ms) < 1_000.0
+    result = simulate("--trace", one.trace, "--seed", "4", "--json")
+    assert result.exit_code == 0, result.output
+    with pytest.raises(ConfigError, match="no setting of model:cellular"):
+        runs_of(["model:cellular?lose=1"], [10_000.0])
+
+
 def test_many_runs_are_drawn_over_all_and_one_by_one(folder):
     pytest.importorskip("matplotlib")
     result = simulate("--trace", "traces", "--price-ms", "3000,30000", "--plot", "pictures", "--quiet")

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from rtmedia.jitter.state import (
     ACCELERATE,
+    ADVANCE,
+    DRAIN,
     ENDED,
     FLAG_END,
     FLAG_PAUSE_BEFORE,
@@ -92,8 +94,11 @@ def test_every_packet_in_time_is_heard_once_and_in_order(lateness, lost, transpo
         if len(places) == 0:  # a partly late tail may lie wholly inside a cross-fade
             continue
         # Once: no longer than it lasts and what was repeated, in one piece but for the splices.
-        assert len(places) <= 5 * FRAMES  # a steady level is "quiet": draining repeats it freely
-        assert places[-1] - places[0] <= 5 * FRAMES
+        longest = (5 + len(lost)) * FRAMES + int(
+            0.15 * RATE
+        )  # a steady level is "quiet": draining repeats it for as long as packets are late
+        assert len(places) <= longest
+        assert places[-1] - places[0] <= longest
         firsts.append(int(places[0]))
     assert firsts == sorted(firsts)
     assert len(firsts) >= 0.9 * len(inserted)
@@ -129,7 +134,7 @@ def test_a_single_loss_is_concealed_for_exactly_its_length():
 
 def test_a_perfect_network_is_played_as_it_came_to_the_bit():
     samples = tone(200 * FRAMES)
-    walked = drive(Buffer(RATE, 1, start_ms=20.0), stream(np.arange(200) * 20.0 + 33.0), samples, 395)
+    walked = drive(Buffer(RATE, 1, min_ms=20.0, start_ms=20.0), stream(np.arange(200) * 20.0 + 33.0), samples, 395)
     start = int(np.flatnonzero(walked.audio[:, 0])[0]) - int(np.flatnonzero(samples[:, 0])[0])
     assert np.array_equal(walked.audio[start:], samples[: len(walked.audio) - start])
     assert walked.state["conceal_events"] == 0
@@ -233,8 +238,52 @@ def test_the_delay_is_not_built_up_by_losses():
     arrivals = [None if i % 10 == 7 else i * 20.0 + 30.0 for i in range(1_500)]
     walked = drive(Buffer(RATE, 1), stream(arrivals), tone(1_500 * FRAMES), 2_900)
     assert delay_at(walked, 28) < 60.0
-    share = walked.state["concealed"] / walked.state["total"]
-    assert 0.09 < share < 0.115
+    lost = walked.state["concealed"] + walked.state["closed"]
+    assert lost / walked.state["total"] == pytest.approx(0.1, abs=0.015)
+
+
+def test_gaps_that_come_often_are_closed_and_the_time_is_won_back_by_stretching():
+    arrivals = [None if i % 25 == 7 else i * 20.0 + 30.0 for i in range(3_000)]
+    walked = drive(Buffer(RATE, 1), stream(arrivals), tone(3_000 * FRAMES), 5_900)
+    gaps = 3_000 // 25
+    assert walked.state["closed"] > 0.4 * gaps * FRAMES
+    assert walked.state["concealed"] + walked.state["closed"] == pytest.approx(gaps * FRAMES, rel=0.05)
+    assert walked.state["decelerated"] - walked.state["accelerated"] == pytest.approx(walked.state["closed"], rel=0.1)
+    assert abs(delay_at(walked, 55) - delay_at(walked, 25)) < 25.0
+
+
+def test_a_gap_that_is_rare_is_made_up_for_and_the_delay_not_touched():
+    arrivals = [i * 20.0 + 30.0 if i != 1_500 else None for i in range(3_000)]
+    walked = drive(Buffer(RATE, 1), stream(arrivals), tone(3_000 * FRAMES), 5_900)
+    assert walked.state["closed"] + walked.state["concealed"] == FRAMES
+    assert walked.state["closed"] <= 0.2 * FRAMES
+
+
+def test_blocks_begin_with_packets_so_that_no_delay_is_wasted():
+    """Late by up to 33 ms every second: the target is above that, and d lies where a packet is not asked for too early."""
+    arrivals = np.arange(3_000) * 20.0 + 30.0 + 33.0 * (np.arange(3_000) % 50 == 20)
+    walked = drive(Buffer(RATE, 1), stream(np.maximum.accumulate(arrivals)), tone(3_000 * FRAMES), 5_900)
+    settled = slice(2_500, 5_800)
+    assert np.median(walked.notes["d_ms"][settled]) < 45.0
+    assert walked.notes["d_ms"][settled].max() < 65.0  # what is overdue is stretched, in case it is a stall
+    assert not np.isin(walked.notes["op"][settled], (HOLD, ADVANCE)).any()
+
+
+def test_what_is_left_is_stretched_as_soon_as_a_packet_is_overdue():
+    late = {600: 150.0}
+    arrivals = np.maximum.accumulate([i * 20.0 + 30.0 + late.get(i, 0.0) for i in range(1_000)])
+    walked = drive(Buffer(RATE, 1, min_ms=80.0, start_ms=80.0), stream(arrivals), tone(1_000 * FRAMES), 1_900)
+    assert walked.state["drains"] == 1
+    assert (walked.notes["op"] == DRAIN).sum() >= 5
+    assert walked.state["held"] < 0.05 * RATE  # of the 70 ms that were missing; 50 of them without stretching
+
+
+def test_without_order_playback_after_a_stop_waits_for_half_the_delay():
+    arrivals = [i * 20.0 + 30.0 for i in range(500)] + [i * 20.0 + 1_030.0 for i in range(500, 1_000)]
+    voice = tone(1_000 * FRAMES) * (np.arange(1_000 * FRAMES) % (RATE // 2) >= RATE // 20)[:, None].astype(np.float32)
+    ordered = drive(Buffer(RATE, 1, min_ms=200.0, start_ms=200.0), stream(arrivals), voice, 1_900)
+    loose = drive(Buffer(RATE, 1, min_ms=200.0, start_ms=200.0, transport="udp"), stream(arrivals), voice, 1_900)
+    assert ordered.state["held"] < loose.state["held"] <= ordered.state["held"] + 0.11 * RATE
 
 
 @pytest.mark.parametrize("ticks", [1, 3, 7])
@@ -290,7 +339,7 @@ def test_packets_of_any_length_are_played_whole(packet_ms):
 def test_playback_that_was_held_goes_on_at_the_very_frame():
     samples = coded(400)
     packets = stream(np.arange(400) * 20.0 + 30.0)
-    walked = drive(Buffer(RATE, 1, store_ms=20_000.0), packets, samples, 790, hold=(200, 400))
+    walked = drive(Buffer(RATE, 1, min_ms=40.0, store_ms=20_000.0), packets, samples, 790, hold=(200, 400))
     before, after = walked.notes["after"][199], walked.notes["before"][400]
     assert before == after
     kept = np.concatenate([walked.audio[: 200 * 160], walked.audio[400 * 160 :]])[:, 0]

@@ -150,3 +150,43 @@ def test_every_reference_trace_has_its_reference_figures():
         assert np.nanmin(trace.arrival_ms - trace.send_ms) > 0
         concealed_pct = figures[name]["concealed_pct"]
         assert 100 * trace.lost / len(trace) <= concealed_pct + 0.2
+
+
+def test_traces_without_reference_figures_lie_in_a_bundle_of_their_own():
+    more = read_bundle(DATA / "more.npz")
+    assert not set(more) & set(json.loads((DATA / "neteq.json").read_text()))
+    assert all(trace.packet_ms == 20.0 and np.nanmin(trace.arrival_ms - trace.send_ms) > 0 for trace in more.values())
+
+
+def test_a_fourth_column_says_how_long_each_packet_is():
+    text = "seq,send_ms,arrival_ms,length_ms\n0,0,40,20\n1,20,60.5,20\n4,500,,60\n5,560,600,60\n"
+    trace = parse_trace(text, "x")
+    assert trace.length_ms.tolist() == [20, 20, 60, 60]
+    assert not trace.regular
+    assert trace.duration_ms == 620.0
+    begin_ms, length_ms = trace.timeline()
+    assert begin_ms.tolist() == [0, 20, 40, 60, 500, 560]
+    assert length_ms.tolist() == [20, 20, 20, 20, 60, 60]
+    again = parse_trace(format_trace(trace), "x")
+    assert same(again, trace)
+    assert again.length_ms.tolist() == trace.length_ms.tolist()
+    assert parse_trace(text.partition("\n")[2], "x").length_ms.tolist() == trace.length_ms.tolist()
+    with pytest.raises(ConfigError, match=r"line 2 has 3 columns; it needs 4"):
+        parse_trace("0,0,40,20\n1,20,60", "x")
+    with pytest.raises(ConfigError, match=r"length_ms is 0\.0"):
+        parse_trace("0,0,40,0\n", "x")
+    with pytest.raises(ConfigError, match="not regular"):
+        write_bundle([trace], "nowhere.npz")
+
+
+def test_without_a_fourth_column_a_jump_of_time_is_a_pause_and_a_short_step_a_short_packet():
+    trace = parse_trace("0,0,40\n1,20,60\n2,40,80\n3,400,440\n4,410,450\n5,430,470\n", "x")
+    begin_ms, length_ms = trace.timeline()
+    assert begin_ms.tolist() == [0, 20, 40, 400, 410, 430]
+    assert length_ms.tolist() == [20, 20, 20, 10, 20, 20]
+
+
+def test_senders_that_stamp_carelessly_are_regular():
+    trace = parse_trace("7,3,40\n8,22,60\n9,44,80\n11,83,120\n", "x")
+    assert trace.regular
+    assert trace.timeline()[0].tolist() == [0, 20, 40, 60, 80] or trace.packet_ms != 20.0
