@@ -41,7 +41,12 @@ def trace_of(session: Session, name: str = "captured") -> Trace:
     send_ms = (packets["media_pos"] - packets["media_pos"][0]) * 1000.0 / config.rate_hz
     arrival_ms = (packets["arrival_ns"] - packets["arrival_ns"][0]) / NS_PER_MS
     arrival_ms -= np.min(arrival_ms - send_ms)
-    return Trace(name, packets["seq"] - packets["seq"][0], send_ms, arrival_ms)
+    seq = packets["seq"] - packets["seq"][0]
+    trace = Trace(name, seq, send_ms, arrival_ms)
+    length_ms = packets["frames"] * 1000.0 / config.rate_hz
+    if trace.regular and np.all(length_ms == trace.packet_ms):
+        return trace
+    return Trace(name, seq, send_ms, arrival_ms, length_ms)  # pauses, or packets of several lengths: both must be told
 
 
 def _packets(decode: Decode, session: Session) -> Any:

@@ -368,6 +368,7 @@ def test_a_capture_becomes_a_trace(tmp_path, kept):
     write_trace(trace, tmp_path / "t.csv")
     again = read_trace(tmp_path / "t.csv")
     assert again.packet_ms == PACKET_MS
+    assert again.length_ms is None, "every packet is as long as the next, which need not be said"
     assert trace.lost > 0
     assert float(np.min(trace.arrival_ms - trace.send_ms)) == 0.0
     wire = np.frombuffer(read_capture(path).tables["wire"], TABLES["wire"])
@@ -379,3 +380,24 @@ def test_a_capture_becomes_a_trace(tmp_path, kept):
             assert found[seq] == pytest.approx(float(record["arrival_ns"]) / MS + offset_ms, abs=1e-3)
     report = simulate(Config(effects=()), trace=tmp_path / "t.csv").report
     assert report["concealment_events"] > 0
+
+
+def test_a_pause_of_the_sender_and_packets_of_another_length_are_in_the_trace(tmp_path, kept):
+    contents = read_capture(kept[0])
+    wire = np.frombuffer(contents.tables["wire"], TABLES["wire"]).copy()
+    octets, at, pieces = contents.tables["payloads"], 0, []
+    for record in wire:
+        payload = octets[at : at + int(record["length"])]
+        at += len(payload)
+        if record["seq"] >= 60 and record["length"] > 0:  # from here on twice as long, after half a second of nothing
+            record["media_time_ns"] = (1_700 + 2 * PACKET_MS * (int(record["seq"]) - 60)) * MS
+            record["length"] *= 2
+            payload *= 2
+        pieces.append(payload)
+    other = rewritten(kept, tmp_path, wire=wire.tobytes(), payloads=b"".join(pieces), steps=b"", marks=b"", ticks=b"")
+    trace = trace_of(read_session(other))
+    assert set(trace.length_ms[trace.seq < 60]) == {20.0}
+    assert set(trace.length_ms[trace.seq >= 60]) == {40.0}
+    assert trace.send_ms[trace.seq >= 60][0] - trace.send_ms[trace.seq < 60][-1] > 500.0
+    write_trace(trace, tmp_path / "t.csv")
+    assert simulate(Config(effects=()), trace=tmp_path / "t.csv", oracles=False).report["seconds"] > 2.7

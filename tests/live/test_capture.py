@@ -27,12 +27,22 @@ def same(live, again) -> None:
     assert live.tobytes() == again.tobytes()
 
 
-@pytest.mark.parametrize("hostility", [{}, {"busy": 2}], ids=["calm", "busy interpreter"])
+@pytest.mark.parametrize(
+    ("hostility", "jitter"),
+    [({}, {}), ({"busy": 2}, {}), ({}, {"drift": "resample"})],
+    ids=["calm", "busy interpreter", "clocks followed by resampling"],
+)
 def test_on_a_private_sound_server_live_equals_simulated(
-    warm_player: None, sound_server: SoundServer, scaled: Callable[[float], float], tmp_path: Path, hostility: dict[str, int]
+    warm_player: None,
+    sound_server: SoundServer,
+    scaled: Callable[[float], float],
+    tmp_path: Path,
+    hostility: dict[str, int],
+    jitter: dict[str, str],
 ) -> None:
     path = tmp_path / "session.rtcap"
-    played = play(sound_server.env, tmp_path, seconds=SECONDS, source=BAD, capture=str(path), hostility=hostility, timeout_s=scaled(60.0))
+    settings = {"source": BAD, "capture": str(path), "jitter": jitter}
+    played = play(sound_server.env, tmp_path, seconds=SECONDS, hostility=hostility, timeout_s=scaled(60.0), **settings)
     result = simulate(capture=path)
     report = result.report
     assert report["cut"] == ""
