@@ -6,8 +6,8 @@ time. Nothing here decides anything about sound: that is the line's doing, as it
 
 from __future__ import annotations
 
+import functools
 import wave
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,25 +19,28 @@ from rtmedia.assembly import make_line
 from rtmedia.config import Config
 from rtmedia.errors import ConfigError
 from rtmedia.events import Event
+from rtmedia.jitter.splice_map import SpliceMap
 from rtmedia.ports import EPOCH_SHIFT, FLAG_END_OF_STREAM, FLAG_NEW_EPOCH, NO_MEDIA_TIME, Block
 from rtmedia.protocol.media_v1 import MediaV1
-from rtmedia.protocol.messages import Media, TranscriptMessage
+from rtmedia.protocol.messages import MEDIA_TIME_LIMIT_MS, TranscriptMessage
 from rtmedia.replay import replay
+from rtmedia.rooms.captions import PATIENCE_NS
 from rtmedia.rooms.control import Control
-from rtmedia.rooms.doorways import WIRE_DTYPE
+from rtmedia.rooms.doorways import TICK_DTYPE, WIRE_DTYPE
 from rtmedia.rooms.line import Line
 from rtmedia.rooms.walk import walk
 from rtmedia.sim.activity import MARK_MS, speech_marks
 from rtmedia.sim.measures import measure
 from rtmedia.sim.options import ServerOptions
-from rtmedia.sim.stream import Delivery, Material, Program, deliveries
-from rtmedia.sim.trace import Trace
+from rtmedia.sim.speech import Speech
+from rtmedia.sim.stream import Lap, Material, Program
+from rtmedia.sim.timetable import Timetable, timetable
 from rtmedia.stats import Stats
 from rtmedia.units import NS_PER_MS, NS_PER_S
 
 TICK_NS = 10 * NS_PER_MS
-#: Ticks between two looks of the control side, when nobody waits for it.
-POLL_TICKS = 64
+#: Most ticks between two looks of the control side: a fraction of what its rings hold.
+POLL_TICKS = 1024
 #: Simulated time begins here: far from 0, so that nothing takes it for "never".
 EPOCH_NS = 1_000 * NS_PER_S
 #: After the last packet, playback may take so long to end.
@@ -86,6 +89,7 @@ def simulate(
     *,
     seed: int | None = None,
     capture: str | Path | None = None,
+    audio: bool = True,
     oracles: bool = True,
 ) -> SimulationReport:
     """Play a stream through the production rooms in simulated time.
@@ -103,7 +107,10 @@ def simulate(
         Of the network model.
     capture
         A session that an engine wrote down (``Config(capture=…)``): instead of a network, everything is as it was.
-        `config` must describe the captured line, or be None. There are no oracles then.
+        `config` must describe the captured line, or be None. `audio` and `oracles` mean nothing then.
+    audio
+        Whether to make the sound. Without it everything is decided in the same way, some ten times as fast: the report's
+        ``audio`` has no frames.
     oracles
         Whether the report has the ``oracle_…`` keys; they cost a fifth of a second for two minutes of stream, up to two where
         the worst packet is seconds late.
@@ -172,9 +179,11 @@ def simulate(
     program = Program(options, material, config.rate_hz)
     device_rate_hz = config.device_rate_hz or config.rate_hz
     line = make_line(config, device_rate_hz)
-    run = _Walk(line, MediaV1(config.header, config.conversation_id, config.rate_hz))
-    run.run(program)
-    ticks = np.concatenate(run.ticks)
+    if not audio:
+        line.mute(_splices(program.lap, config.rate_hz), program.options.start_timestamp_ms * config.rate_hz // 1000)
+    run = _Walk(line, MediaV1(config.header, config.conversation_id, config.rate_hz), program)
+    run.run()
+    ticks = np.concatenate([found.view(np.uint8) for found in run.ticks]).view(TICK_DTYPE)
     report = _report(config, program, material, run, ticks, oracles)
     stats = Stats(
         state="closed",
@@ -191,6 +200,17 @@ def _again(capture: str | Path, config: Config | None) -> SimulationReport:
     found = replay(capture, config)
     stats = Stats(state="closed", source="capture", sink="simulation", play_path="simulated", **found.counted)
     return SimulationReport(found.report, found.audio, found.rate_hz, found.events, stats, found.ticks)
+
+
+@functools.lru_cache(maxsize=4)
+def _marks(speech: Speech) -> npt.NDArray[np.bool_]:
+    return speech_marks(speech.block, speech.rate_hz)
+
+
+@functools.lru_cache(maxsize=4)
+def _splices(lap: Lap, rate_hz: int) -> SpliceMap:
+    """Kept from one simulation to the next: a search over many settings asks for the same splices."""
+    return SpliceMap(lap.block, rate_hz)
 
 
 def _options(config: Config, trace: str | Path | None, speech: str | Path | None, seed: int | None) -> ServerOptions:
@@ -212,139 +232,148 @@ def _options(config: Config, trace: str | Path | None, speech: str | Path | None
 class _Walk:
     """One run: the clock, the device and the network in turn."""
 
-    def __init__(self, line: Line, protocol: MediaV1) -> None:
+    def __init__(self, line: Line, protocol: MediaV1, program: Program) -> None:
         self.line = line
         self.control = Control(line)
-        self.protocol = protocol
         self.events: list[Event] = []
         self.blocks: list[Block] = []
         self.ticks: list[npt.NDArray[Any]] = []
-        self.duplicates = self.overflow = 0
-        self.arrivals: Trace
-        self._following: Delivery | None = None
-        self._last_ns = EPOCH_NS  # the newest arrival
-        self._ended = False
-        self._arrived: list[tuple[int, int, int, int, int]] = []  # fields of `WIRE_DTYPE`, for the next ticks
-        self._payloads: list[bytes] = []
-        self._flags = FLAG_NEW_EPOCH | 1 << EPOCH_SHIFT
+        self.timetable = table = timetable(program)
+        self._texts = [(EPOCH_NS + due_ns, protocol.feed(message)) for due_ns, message in table.texts]
+        self._last_ns = EPOCH_NS + table.last_ns
+        # The end of the stream comes with the tick in which the last message arrived.
+        end_ns = EPOCH_NS + max(1, -(-table.last_ns // TICK_NS)) * TICK_NS
+        self._records, self._octets = _wire(program, table, end_ns)
+        self._arrivals_ns = self._records["arrival_ns"].copy()
+        self._payload_addresses = int(self._octets.ctypes.data) + np.append(0, np.cumsum(self._records["length"]))
+        self._records_address = int(self._records.ctypes.data)
+        decode = line.decode
+        self._rooms = (decode.wire_records.address, decode.wire_octets.address, decode.address, line.render.address, line.play.address)
+        self._at = 0  # in the records
+        self._text_at = 0
 
-    def run(self, program: Program) -> None:
+    @property
+    def overflow(self) -> int:
+        """Messages that found no room."""
+        return int(np.count_nonzero(self._records["length"] < 0))
+
+    def run(self) -> None:
         """Deliver every message at its time, and pull until the stream is played out.
 
-        The control side looks every `POLL_TICKS` ticks, and after every tick while a caption waits or the stream
-        ends; the ticks between two looks are one compiled call.
+        The control side looks every `POLL_TICKS` ticks, when a text arrives or has been heard, and after every tick
+        once the stream ends; the ticks between two looks are one compiled call.
         """
         control = self.control
         control.keep_ticks = self.ticks
-        messages = deliveries(program)
-        self._following = next(messages, None)
+        control.least_packets = POLL_TICKS
         self.line.step(EPOCH_NS)  # fills the audio ring before the device first asks
         now_ns = EPOCH_NS
-        count = 0
+        due_ns: int | None = None
         while not control.ended:
-            ticks = 1 if control.captions.waiting or self._following is None else POLL_TICKS - count % POLL_TICKS
-            ticks = self._receive(messages, now_ns, ticks)
-            self._play(now_ns, ticks)
-            now_ns += ticks * TICK_NS
-            count += ticks
-            self.events.extend(control.poll(now_ns)[0])
-            if self._following is None and now_ns - self._last_ns > TAIL_LIMIT_NS:
+            ticks = self._until(now_ns, due_ns)
+            now_ns += self._play(now_ns, ticks, wait=due_ns is None) * TICK_NS
+            self._take_texts(now_ns)
+            events, due_ns = control.poll(now_ns)
+            self.events.extend(events)
+            if now_ns - self._last_ns > TAIL_LIMIT_NS:
                 raise AssertionError(f"the stream did not end within {TAIL_LIMIT_NS // NS_PER_S} s of its last packet")
+        control.least_packets = 0
         self.events.extend(control.poll(now_ns)[0])
-        self._count(program)
 
-    def _receive(self, messages: Iterator[Delivery], now_ns: int, ticks: int) -> int:
-        """Take the messages of the next ticks; returns how many ticks may pass until control must look."""
-        following = self._following
-        while following is not None and (due_ns := EPOCH_NS + following.due_ns) <= now_ns + ticks * TICK_NS:
-            self._take(following.data, due_ns)
-            self._last_ns = due_ns
-            following = next(messages, None)
-            if self.control.captions.waiting or following is None:
-                ticks = max(1, -(-(due_ns - now_ns) // TICK_NS))  # not beyond the tick in which it arrived
-        self._following = following
-        if following is None and not self._ended:
-            self._ended = True
-            self._arrived.append((now_ns + ticks * TICK_NS, 0, NO_MEDIA_TIME, FLAG_END_OF_STREAM, 0))
-        return ticks
+    def _until(self, now_ns: int, due_ns: int | None) -> int:
+        """How many ticks may pass until control must look.
 
-    def _take(self, data: bytes | str, arrival_ns: int) -> None:
-        item = self.protocol.feed(data)
-        if type(item) is Media:
-            time_ns = NO_MEDIA_TIME if item.timestamp_ms is None else item.timestamp_ms * NS_PER_MS
-            self._arrived.append((arrival_ns, item.seq or 0, time_ns, self._flags, len(item.payload)))
-            self._payloads.append(item.payload)
-            self._flags = 0
-        elif type(item) is TranscriptMessage:
-            self.control.captions.add(
-                text=item.text,
-                confidence=item.confidence,
-                timestamp_ms=item.timestamp_ms,
-                epoch=1,
-                arrival_ns=arrival_ns,
-                speaker=item.speaker,
-            )
+        `due_ns` is when the first caption in waiting will be heard, where that is known. It may become later, never earlier.
+        """
+        first = self.control.captions.first
+        stops_ns = [now_ns + POLL_TICKS * TICK_NS]
+        if self._at < len(self._records):
+            stops_ns.append(int(self._arrivals_ns[-1]))  # the end: it may have to be sent again
+        if first is not None:
+            stops_ns.append(first[2] + PATIENCE_NS if due_ns is None else due_ns)
+        if self._text_at < len(self._texts):
+            stops_ns.append(self._texts[self._text_at][0])
+        return max(1, -(-(min(stops_ns) - now_ns) // TICK_NS))
 
-    def _play(self, now_ns: int, ticks: int) -> None:
-        """Let the rooms walk through `ticks` ticks with what has arrived for them."""
+    def _take_texts(self, now_ns: int) -> None:
+        while self._text_at < len(self._texts) and self._texts[self._text_at][0] <= now_ns:
+            arrival_ns, item = self._texts[self._text_at]
+            self._text_at += 1
+            if isinstance(item, TranscriptMessage):
+                self.control.captions.add(
+                    text=item.text,
+                    confidence=item.confidence,
+                    timestamp_ms=item.timestamp_ms,
+                    epoch=1,
+                    arrival_ns=arrival_ns,
+                    speaker=item.speaker,
+                )
+
+    def _play(self, now_ns: int, ticks: int, *, wait: bool) -> int:
+        """Let the rooms walk through `ticks` ticks, or until the first caption's sound is rendered; returns how many it were."""
         line = self.line
-        records = np.array(self._arrived, WIRE_DTYPE)
-        octets = np.frombuffer(b"".join(self._payloads) or b"\0", np.uint8)
-        self._arrived.clear()
-        self._payloads.clear()
+        first = self.control.captions.first if wait else None
         frames = line.device_rate_hz // 100
-        out = np.empty((ticks * frames, line.channels), np.float32)
-        self.overflow += walk(
-            line.decode.wire_records.address,
-            line.decode.wire_octets.address,
-            line.decode.address,
-            line.render.address,
-            line.play.address,
-            records.ctypes.data,
-            len(records),
-            octets.ctypes.data,
-            out.ctypes.data,
-            frames,
-            ticks,
-            now_ns,
-            TICK_NS,
+        silent = bool(line.render.state["mute"][0])
+        out = np.empty(((1 if silent else ticks) * frames, line.channels), np.float32)
+        done = int(
+            walk(
+                *self._rooms,
+                self._records_address + self._at * WIRE_DTYPE.itemsize,
+                len(self._records) - self._at,
+                int(self._payload_addresses[self._at]),
+                out.ctypes.data,
+                frames,
+                ticks,
+                now_ns,
+                TICK_NS,
+                first[0] if first is not None else 0,
+                first[1] * line.rate_hz // 1000 if first is not None else 0,
+            )
         )
-        if len(records) and records["flags"][-1] == FLAG_END_OF_STREAM and records["length"][-1] < 0:
-            self._ended = False  # the end must arrive: it is sent again, as the receive room does
-            self.overflow -= 1
-        self.blocks.append(out)
+        self.blocks.append(out[: 0 if silent else done * frames])
+        now_ns += done * TICK_NS
+        self._at = int(np.searchsorted(self._arrivals_ns, now_ns, side="right"))
+        end = self._records[-1]
+        if self._at == len(self._records) and end["length"] < 0:
+            # the end must arrive: it is sent again, as the receive room does
+            self._at -= 1
+            end["length"] = 0
+            end["arrival_ns"] = self._arrivals_ns[-1] = now_ns + TICK_NS
+        return done
 
-    def _count(self, program: Program) -> None:
-        """When each packet arrived, and how many came twice: asked of a second, equal network."""
-        network = program.network(0)
-        packets = program.packets or 0
-        arrival_ms = np.full(packets, np.nan)
-        for index in range(packets):
-            arrivals = network.arrivals(index, program.position_ms(index) * NS_PER_MS)
-            if arrivals:
-                arrival_ms[index] = min(arrivals) / NS_PER_MS
-            self.duplicates += max(0, len(arrivals) - 1)
-        seq = np.arange(packets, dtype=np.int64)
-        send_ms = np.array([program.position_ms(index) for index in range(packets)], np.float64)
-        length_ms = np.array([program.length_ms(index) for index in range(packets)], np.float64)
-        self.arrivals = Trace("of the run", seq, send_ms, arrival_ms, length_ms)
+
+def _wire(program: Program, table: Timetable, end_ns: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]:
+    """All that comes over the wire, as the receive room writes it: `WIRE_DTYPE` records, the end last, and their octets."""
+    good = np.abs(table.timestamp_ms) < MEDIA_TIME_LIMIT_MS  # a protocol takes no others
+    packet = table.packet[good]
+    lengths, octets = program.payloads(packet)
+    records = np.zeros(len(packet) + 1, WIRE_DTYPE)
+    records["arrival_ns"][:-1] = EPOCH_NS + table.due_ns[good]
+    records["seq"][:-1] = (program.first_seq(0) + packet) & 0xFFFFFFFF
+    records["media_time_ns"][:-1] = table.timestamp_ms[good] * NS_PER_MS
+    records["length"][:-1] = lengths
+    records[-1] = (end_ns, 0, NO_MEDIA_TIME, 0, 0)
+    records["flags"][0] = FLAG_NEW_EPOCH | 1 << EPOCH_SHIFT
+    records["flags"][-1] = FLAG_END_OF_STREAM
+    return records, octets
 
 
 def _report(config: Config, program: Program, material: Material, run: _Walk, ticks: npt.NDArray[Any], oracles: bool) -> dict[str, Any]:
-    speech = speech_marks(material.speech.block, material.speech.rate_hz)
+    speech = _marks(material.speech)
     lap = np.zeros(program.lap_packets * program.packet_ms // MARK_MS, np.bool_)  # padded as the program pads
     lap[: speech.size] = speech[: lap.size]
     captions = run.control.captions
     return measure(
         ticks,
         run.line.buffer.state[0],
-        run.arrivals,
+        run.timetable.arrivals,
         rate_hz=config.rate_hz,
         start_ns=EPOCH_NS,
         start_media_ms=program.options.start_timestamp_ms,
         speech=lap,
         price_ms=config.jitter.price_ms,
-        duplicates=run.duplicates,
+        duplicates=run.timetable.duplicates,
         neteq=run.control.snapshot()["neteq"],
         oracles=oracles,
     ) | {"captions": captions.released, "caption_skew_ms": captions.skew_ms}

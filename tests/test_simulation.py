@@ -203,3 +203,34 @@ def test_without_arguments_it_plays_the_embedded_conversation():
     result = simulate()
     assert result.report["concealed_pct"] == 0.0
     assert result.report["captions"] >= 10
+
+
+@pytest.mark.parametrize("name", ["perfect", "ge_loss3"])
+def test_without_sound_the_same_is_decided(name):
+    trace = f"{TRACES / 'traces.npz'}:{name}"
+    heard, silent = simulate(PLAIN, trace), simulate(PLAIN, trace, audio=False)
+    assert silent.report == heard.report
+    assert silent.events == heard.events
+    assert silent.audio.shape == (0, 1)
+    for field in ("time_ns", "sink_pos", "epoch", "media_pos", "op", "concealed", "delay_ms", "control_ms", "buffered_ms"):
+        np.testing.assert_array_equal(silent.ticks[field], heard.ticks[field])
+
+
+@pytest.mark.parametrize("name", ["5g_edge_n78_v50_a", "cellular", "pareto_inorder", "ws_stall"])
+def test_without_sound_splices_come_nearly_as_with_it(name):
+    def cost(audio):
+        report = simulate(PLAIN, f"{TRACES / 'traces.npz'}:{name}", audio=audio).report
+        return report["mean_delay_ms"] + 100 * report["concealed_pct"]
+
+    assert cost(False) == pytest.approx(cost(True), rel=0.03)
+
+
+def test_two_runs_without_sound_are_equal_whatever_was_simulated_in_between():
+    a, other, b = (simulate(PLAIN, f"{TRACES / 'traces.npz'}:{name}", audio=False) for name in ("cellular", "ws_stall", "cellular"))
+    assert a.report == b.report != other.report
+    assert a.ticks.tobytes() == b.ticks.tobytes()
+
+
+def test_a_stream_without_end_is_refused():
+    with pytest.raises(ConfigError, match="never ends"):
+        simulate(Config(source="loopback:?loop=1", effects=()))

@@ -26,6 +26,11 @@ def codec_names() -> list[str]:
     return [*_BUILT_IN, *sorted({point.name for point in entry_points(group="rtmedia.codecs")} - set(_BUILT_IN))]
 
 
+def is_codec(name: str) -> bool:
+    """Whether `codec_named` knows `name`. The installed packages are asked only where it is not built in: that takes 10 ms."""
+    return name in _BUILT_IN or name in codec_names()
+
+
 def codec_named(name: str) -> Codec:
     """The codec called `name`.
 

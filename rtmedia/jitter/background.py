@@ -39,6 +39,8 @@ def background_update(state_address, block_address, frames):
     changes with every draw. Blocks of digital silence are passed over.
     """
     header = carray(pointer_void(state_address), 1, HEADER)[0]
+    if header.muted:
+        return
     channels = header.channels
     capacity = header.history_frames
     block = view_block(block_address, frames, channels)

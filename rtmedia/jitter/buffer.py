@@ -32,7 +32,8 @@ from numba import carray
 from rtmedia.dsp.stretch import noise_floor_update
 from rtmedia.jitter.conceal import background_update, conceal_begin, conceal_next
 from rtmedia.jitter.delay import delay_control, delay_gap, delay_margin
-from rtmedia.jitter.plan import SLACK_MS, is_draining, noise_is_quiet, plan_splice, playout_delay, steering_error
+from rtmedia.jitter.plan import SLACK_MS, is_draining, mean_square, noise_is_quiet, plan_splice, playout_delay, steering_error
+from rtmedia.jitter.splice_map import recall_mean_square
 from rtmedia.jitter.state import (
     ACCELERATE,
     ADVANCE,
@@ -53,7 +54,7 @@ from rtmedia.jitter.state import (
     STALL_MS,
     WAIT,
 )
-from rtmedia.jitter.timeline import buffer_available, mean_square_at, merge_at_m, next_entry, splice_now, store_read
+from rtmedia.jitter.timeline import buffer_available, merge_at_m, next_entry, splice_now, store_read
 from rtmedia.rt.kernel import copy_octets, kernel, pointer_void
 from rtmedia.rt.memory import view_block, view_f4, view_f8
 
@@ -158,7 +159,7 @@ def _mind_the_backlog(address, error_ms):
         b.over_cap_ticks = 0
     else:
         # a look at the coming second: whole silent blocks go
-        while jump + b.block <= min(most, b.rate_hz) and noise_is_quiet(address, mean_square_at(address, b.m + jump, b.block)):
+        while jump + b.block <= min(most, b.rate_hz) and noise_is_quiet(address, mean_square(address, b.m + jump, b.block)):
             jump += b.block
         jump -= b.block  # keep one, so that words do not run into each other
     if jump <= 0:
@@ -298,9 +299,11 @@ def buffer_tick(address, now_ms, out):
     width = b.channels * 4
     history = view_f4(b.history, (b.history_frames + b.block) * b.channels)
     shift = b.block * b.channels
-    for i in range(b.history_frames * b.channels):
-        history[i] = history[i + shift]
+    if b.splice_map == 0:  # where nobody listens, nobody looks back
+        for i in range(b.history_frames * b.channels):
+            history[i] = history[i + shift]
     target = b.history + b.history_frames * width
+    m_before = b.m
     b.last_tick_ms = now_ms
     b.tick_concealed = 0
     b.control_ms = delay_control(b.delay, now_ms)
@@ -342,12 +345,15 @@ def buffer_tick(address, now_ms, out):
         if op != ENDED:
             b.total += b.block
         if b.tick_concealed == 0 and op != PAUSE and op != ENDED:
-            background_update(b.conceal, target, b.block)
-            tail = view_f4(target, b.block * b.channels)
-            energy = 0.0
-            for i in range(b.block * b.channels):
-                energy += tail[i] * tail[i]
-            noise_floor_update(view_f8(b.noise, 8), energy / (b.block * b.channels))
+            if b.splice_map != 0:
+                noise_floor_update(view_f8(b.noise, 8), recall_mean_square(address, m_before, b.block))
+            else:
+                background_update(b.conceal, target, b.block)
+                tail = view_f4(target, b.block * b.channels)
+                energy = 0.0
+                for i in range(b.block * b.channels):
+                    energy += tail[i] * tail[i]
+                noise_floor_update(view_f8(b.noise, 8), energy / (b.block * b.channels))
     copy_octets(out, target, b.block * width)
     b.op = op
     return op

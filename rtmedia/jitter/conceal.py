@@ -204,6 +204,8 @@ def conceal_begin(state_address, history_address, frames):
     NaN counts as silence, and nothing counts as louder than +12 dBFS.
     """
     header = carray(pointer_void(state_address), 1, HEADER)[0]
+    if header.muted:
+        return
     rate_hz = header.rate_hz
     channels = header.channels
     order = header.order

@@ -37,6 +37,7 @@ HEADER = np.dtype(
         ("history_frames", "i8"),  # length of `work` and `mono`: the longest analysis
         ("past_mask", "i8"),
         ("continuation_frames", "i8"),
+        ("muted", "i8"),  # nobody listens: concealment is silence, and nothing is learnt for it
         ("active", "i8"),
         ("position", "i8"),  # frames made since conceal_begin
         ("lag64", "i8"),  # pitch lag in 1/64 frame

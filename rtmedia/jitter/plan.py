@@ -16,6 +16,7 @@ from numba import carray
 
 from rtmedia.dsp.stretch import find_splice, quiet_limit, splice_window
 from rtmedia.jitter.delay import DELAY_DTYPE
+from rtmedia.jitter.splice_map import recall_mean_square, recall_splice
 from rtmedia.jitter.state import BUFFER_DTYPE, ENTRY_DTYPE, WINDOW_MS
 from rtmedia.jitter.timeline import mean_square_at, next_entry
 from rtmedia.rt.kernel import kernel, pointer_void
@@ -45,8 +46,8 @@ OVERDUE_MS = 10.0
 PLENTY_MS = 60.0
 #: With so much in hand the stretching is at its full rate; with more it is gentler.
 NEAR_MS = 150.0
-#: While draining, a splice must come soon.
-SOON_MS = 15.0
+#: While draining, a splice must come soon: the search looks no further.
+SOON_MS = 25.0
 HISTORY_MS = 20.0
 
 
@@ -93,6 +94,32 @@ def is_draining(address, available):
     return overdue_ms > delay.usual_ms + OVERDUE_MS and available < int((b.control_ms + PLENTY_MS) * b.frames_per_ms)
 
 
+@kernel("f8(i8, i8, i8)")
+def mean_square(address, position, frames):
+    """Of a stretch of the timeline, at most a block."""
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    if b.splice_map != 0:
+        return recall_mean_square(address, position, frames)
+    return mean_square_at(address, position, frames)
+
+
+@kernel("i8(i8, i8, i8, i8, i8, i8)")
+def _find(address, history, future, shortest, longest, wish):
+    """`find_splice` around m; its result lies in ``splice_result``, the point counted from m."""
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    if b.splice_map != 0:
+        return recall_splice(address, history, future, longest, wish)
+    window = view_f4(b.window, (history + future) * b.channels)
+    splice_window(view_block(b.store, b.capacity, b.channels), b.m - history, history + future, window)
+    result = view_f8(b.splice_result, 8)
+    last = history + future - (2 * shortest if wish > 0 else shortest)
+    limit = quiet_limit(view_f8(b.noise, 1)[0])
+    scratch = view_f8(b.scratch, b.scratch_size)
+    found = find_splice(window, history, future, shortest, longest, history, last, wish, b.rate_hz, limit, scratch, result)
+    result[0] -= history
+    return found
+
+
 @kernel("void(i8, f8, i8, i8)")
 def plan_splice(address, error_ms, draining, available):
     """Fill the budget and, where it allows, choose where the next period is cut out or repeated.
@@ -113,7 +140,7 @@ def plan_splice(address, error_ms, draining, available):
     b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
     if b.splice != 0 or b.concealing:  # what was heard last is not what lies before m: nothing to splice with yet
         return
-    quiet = noise_is_quiet(address, mean_square_at(address, b.m, b.block))
+    quiet = noise_is_quiet(address, mean_square(address, b.m, b.block))
     if draining:
         wish = -1
         left_ms = available / b.frames_per_ms
@@ -136,7 +163,7 @@ def plan_splice(address, error_ms, draining, available):
     if b.budget_ms < SHORTEST_MS:
         return
     history = min(int(HISTORY_MS * b.frames_per_ms), b.m - b.run_start)
-    future = min(available, int(WINDOW_MS * b.frames_per_ms))
+    future = min(available, int((SOON_MS if draining else WINDOW_MS) * b.frames_per_ms))
     shortest = int(SHORTEST_MS * b.frames_per_ms)
     if draining:
         longest_ms = LONGEST_MS
@@ -151,16 +178,9 @@ def plan_splice(address, error_ms, draining, available):
         longest = min(longest, future)
     if longest < shortest:
         return
-    window = view_f4(b.window, (history + future) * b.channels)
-    splice_window(view_block(b.store, b.capacity, b.channels), b.m - history, history + future, window)
-    result = view_f8(b.splice_result, 8)
-    last = history + future - (2 * shortest if wish > 0 else shortest)
-    if draining:
-        last = min(last, history + int(SOON_MS * b.frames_per_ms))
-    limit = quiet_limit(view_f8(b.noise, 1)[0])
-    scratch = view_f8(b.scratch, b.scratch_size)
-    if find_splice(window, history, future, shortest, longest, history, last, wish, b.rate_hz, limit, scratch, result) == 0:
+    if _find(address, history, future, shortest, longest, wish) == 0:
         return
+    result = view_f8(b.splice_result, 8)
     likeness = result[2]
     needed = 0.9 - 0.4 * min(1.0, abs(error_ms) / 200.0)
     if draining:
@@ -168,6 +188,6 @@ def plan_splice(address, error_ms, draining, available):
     if likeness < needed and not noise_is_quiet(address, result[3]):
         return
     b.splice = wish
-    b.splice_at = b.m - history + int(result[0])
+    b.splice_at = b.m + int(result[0])
     b.splice_lag = int(result[1])
     b.budget_ms -= b.splice_lag / b.frames_per_ms

@@ -70,6 +70,8 @@ BUFFER_DTYPE = np.dtype(
         ("splice_result", "i8"),
         ("history", "i8"),  # HISTORY_MS of played audio, then the block being made
         ("history_frames", "i8"),
+        ("splice_map", "i8"),  # rtmedia.jitter.splice_map, of which map_origin is the first frame; 0: splices are searched for
+        ("map_origin", "i8"),
         # position
         ("phase", "i8"),
         ("m", "i8"),
@@ -154,7 +156,7 @@ class Buffer:
         price_ms: float = 10_000.0,
         min_ms: float = 10.0,
         max_ms: float = 1_000.0,
-        start_ms: float = 40.0,
+        start_ms: float = 20.0,
         store_ms: float = 8_000.0,
         splice_above_ms: float = 0.0,
     ) -> None:

@@ -43,7 +43,7 @@ STEPS = 64  # room for the ladder and both limits
 #: Costs are forgotten with this time constant: two stalls a minute are still one network.
 DISCOUNT_MS = 40_000.0
 #: Before anything is known, the past counts as calm for so long: one outage in the first seconds is not yet a habit.
-CALM_MS = 20_000.0
+CALM_MS = 5_000.0
 #: What concealment costs a candidate, as a part of its price: reality is kinder, with pauses and parts of blocks.
 PRICE_SHARE = 0.7
 #: Stretching costs this part of what concealing the same time does.
@@ -58,6 +58,8 @@ FAR_MS = 150.0
 BUILD = 0.15
 #: Longer without a packet, the sender was silent: that time was not heard, and costs nobody anything.
 PAUSE_MS = 1_000.0
+#: Of an outage longer than this it makes no difference how much of it a delay would have bridged.
+HOPELESS_MS = 600.0
 #: Concealment comes in blocks: half a block more than was missing, in the mean.
 ROUNDING_MS = 5.0
 
@@ -191,8 +193,8 @@ def target_update(address, arrival_ms, media_ms, packet_ms, base_ms, relative_ms
                     drained = min(short, DRAIN_GAIN * max(0.0, delay - DRAIN_AFTER_MS))
                     cost += stretch_price * drained
                     if short > drained:
-                        cost += price * (short - drained + ROUNDING_MS)
-                    delay = relative_ms
+                        cost += price * min(short - drained + ROUNDING_MS, HOPELESS_MS)
+                    delay = min(relative_ms, s.limit_ms)  # what is more will be skipped, not played
             s.delay_ms[i] = delay
             s.cost[i] = cost
             if cost < least:

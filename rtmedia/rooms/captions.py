@@ -69,6 +69,11 @@ class Captions:
         """Transcripts not yet shown."""
         return len(self._heap)
 
+    @property
+    def first(self) -> tuple[int, int, int] | None:
+        """Connection, media time in ms and arrival of the transcript that is to be shown first."""
+        return (self._heap[0].epoch, self._heap[0].timestamp_ms, self._heap[0].arrival_ns) if self._heap else None
+
     def due(self, now_ns: int, heard_at: HeardAt, *, patience_ns: int = PATIENCE_NS) -> tuple[list[Transcript], int | None]:
         """Those whose words are heard by now, and when the next is due (None: not known yet).
 

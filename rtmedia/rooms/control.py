@@ -49,6 +49,7 @@ class Control:
         self._holding = False
         self.keep_ticks: list[Any] | None = None  # a simulation collects them all here
         self.tap: Callable[[Any, Any], None] | None = None  # a capture is shown all ticks and marks
+        self.least_packets = 0  # looked at together: a simulation, which asks at the end only, lets them gather
 
     def hold(self, holding: bool) -> None:
         """Captions wait without limit while playback is held on purpose."""
@@ -69,7 +70,8 @@ class Control:
         self.ledger.add_calls(marks)
         if self.tap is not None:
             self.tap(ticks, marks)
-        self.ledger.add_packets(self.line.render.ledger.read(4096))
+        if self.line.render.ledger.readable >= self.least_packets:
+            self.ledger.add_packets(self.line.render.ledger.read(4096))
         ending = not self.ended and len(ticks) > 0 and int(ticks[-1]["op"]) == ENDED and self._played_out(ticks[-1])
         patience_ns = 0 if ending or self.ended else PATIENCE_NS << 20 if self._holding else PATIENCE_NS
         shown, due_ns = self.captions.due(now_ns, self._heard_at, patience_ns=patience_ns)

@@ -16,6 +16,7 @@ from rtmedia.dsp.resample import make_resampler
 from rtmedia.dsp.varispeed import make_varispeed
 from rtmedia.errors import ConfigError
 from rtmedia.jitter.drift import SPLICE_ABOVE_MS, make_drift
+from rtmedia.jitter.splice_map import SpliceMap
 from rtmedia.jitter.state import Buffer
 from rtmedia.ports import Codec, Effect, EffectInstance, Format
 from rtmedia.rooms.decode import Decode, decode_step
@@ -66,7 +67,7 @@ class Line:
         price_ms: float = 10_000.0,
         min_ms: float = 10.0,
         max_ms: float = 1_000.0,
-        start_ms: float = 40.0,
+        start_ms: float = 20.0,
         drift: str = "splice",
         gain_db: float = 0.0,
         ceiling_db: float = -1.0,
@@ -134,6 +135,22 @@ class Line:
         at_source = sum(effect.latency_frames for effect in self.effects)
         late = at_source * self.device_rate_hz / self.rate_hz + self.resampler.delay_frames
         return round(late + self.gain.latency_frames + self.limiter.latency_frames)
+
+    def mute(self, splices: SpliceMap, origin: int) -> None:
+        """From now on nobody listens: everything is decided as ever, but no block is made. Before the first step only.
+
+        Parameters
+        ----------
+        splices
+            Of the speech that will be heard.
+        origin
+            Where it begins, in frames of the sender's clock.
+        """
+        self.splices = splices  # kept alive
+        self.buffer.state["splice_map"], self.buffer.state["map_origin"] = splices.address, origin
+        self.buffer.conceal["header"]["muted"] = 1
+        self.render.state["mute"] = 1
+        self.play.state["primed"] = 1  # there is no first sound to wait for
 
     def step(self, now_ns: int) -> bool:
         """Decode what waits, then render what fits. For drivers with one thread."""

@@ -118,6 +118,7 @@ RENDER_DTYPE = np.dtype(
         ("waiting_packet", "i8"),  # its samples are read, the buffer had no room yet
         ("paused", "i8"),  # as this step found it
         ("steps", "i8"),  # captured
+        ("mute", "i8"),  # nobody listens: blocks are decided upon, but hold silence
         ("pause_gain", "f8"),
         ("ticks_lost", "i8"),
         ("ledger_lost", "i8"),
@@ -363,6 +364,29 @@ def _resample(address, op):
     return varispeed(r.resampler, r.work, r.block, r.out)
 
 
+@kernel("i8(i8, b1, i8)")
+def _finish(address, paused, op):
+    """The way of a block from the jitter buffer to the audio ring; returns its frames at the device's rate."""
+    r = carray(pointer_void(address), 1, RENDER_DTYPE)[0]
+    for i in range(r.effects):
+        call_effect(r.functions[i], r.work, r.block, r.channels, r.states[i])
+    frames = _resample(address, op)
+    call_effect(r.gain_function, r.out, frames, r.channels, r.gain_state)
+
+    goal = 0.0 if paused else 1.0
+    if r.pause_gain != goal or goal == 0.0:
+        out = view_block(r.out, frames, r.channels)
+        start = r.pause_gain
+        for i in range(frames):
+            gain = np.float32(start + (goal - start) * (i + 1) / frames)
+            for c in range(r.channels):
+                out[i, c] *= gain
+        r.pause_gain = goal
+    call_effect(r.limiter_function, r.out, frames, r.channels, r.limiter_state)
+    ring_write(r.audio, r.out, frames)
+    return frames
+
+
 @kernel("void(i8, i8)")
 def _render_block(address, time_ns):
     """Make one block and put it on the audio ring."""
@@ -392,29 +416,21 @@ def _render_block(address, time_ns):
         steered_by = op
         _write_ledger(address, time_ns, m_before)
 
-    for i in range(r.effects):
-        call_effect(r.functions[i], r.work, r.block, r.channels, r.states[i])
-    frames = _resample(address, steered_by)
-    call_effect(r.gain_function, r.out, frames, r.channels, r.gain_state)
-
-    goal = 0.0 if paused else 1.0
-    if r.pause_gain != goal or goal == 0.0:
-        out = view_block(r.out, frames, r.channels)
-        start = r.pause_gain
-        for i in range(frames):
-            gain = np.float32(start + (goal - start) * (i + 1) / frames)
-            for c in range(r.channels):
-                out[i, c] *= gain
-        r.pause_gain = goal
-    call_effect(r.limiter_function, r.out, frames, r.channels, r.limiter_state)
-    ring_write(r.audio, r.out, frames)
+    if r.mute:  # silence of the right length
+        # Blocks of whole 10 ms are resampled to whole 10 ms, unless drift is worked off by speed.
+        frames = r.out_block if r.drift == 0 else _resample(address, steered_by)
+        r.pause_gain = 0.0 if paused else 1.0
+        ring_write(r.audio, r.out, frames)
+    else:
+        frames = _finish(address, paused, steered_by)
 
     slot = ring_claim(r.ticks_ring)
     if slot == 0:
         r.ticks_lost += 1
     else:
         level = view_f4(r.level, 4)
-        measure(r.out, frames, r.channels, r.level)
+        if not r.mute:
+            measure(r.out, frames, r.channels, r.level)
         tick = carray(pointer_void(slot), 1, TICK_DTYPE)[0]
         tick.tick = r.tick
         tick.time_ns = time_ns

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from numba import carray
 
-from rtmedia.rooms.decode import decode_step, wire_write
+from rtmedia.jitter.state import BUFFER_DTYPE
+from rtmedia.rooms.decode import RESTART_BITS, decode_step, wire_write
 from rtmedia.rooms.doorways import WIRE_DTYPE
 from rtmedia.rooms.play import PLAY_DTYPE, play_pull
-from rtmedia.rooms.render import render_step
+from rtmedia.rooms.render import RENDER_DTYPE, render_step
 from rtmedia.rt.kernel import kernel, pointer_void
 
 
@@ -45,9 +46,9 @@ def tick(play, decode, render, out, frames, now_ns):
 _RECORD_OCTETS = WIRE_DTYPE.itemsize
 
 
-@kernel("i8(i8, i8, i8, i8, i8, i8, i8, i8, i8, i8, i8, i8, i8)")
-def walk(wire_records, wire_octets, decode, render, play, messages, count, payloads, out, frames, ticks, now_ns, tick_ns):
-    """Play `ticks` ticks that begin after `now_ns`; each message is delivered before the tick that it arrives in ends.
+@kernel("i8(i8, i8, i8, i8, i8, i8, i8, i8, i8, i8, i8, i8, i8, i8, i8)")
+def walk(wire_records, wire_octets, decode, render, play, messages, count, payloads, out, frames, ticks, now_ns, tick_ns, epoch, media_pos):
+    """Play up to `ticks` ticks that begin after `now_ns`; each message is delivered before the tick that it arrives in ends.
 
     Parameters
     ----------
@@ -58,22 +59,26 @@ def walk(wire_records, wire_octets, decode, render, play, messages, count, paylo
     payloads
         Address of their octets, one after the other.
     out, frames
-        Address of the block that the device hears: `frames` frames a tick.
+        Address of the block that the device hears: `frames` frames a tick; of a muted line, one tick's.
     ticks, now_ns, tick_ns
-        How many, after which time, how far apart.
+        How many at most, after which time, how far apart.
+    epoch, media_pos
+        A moment that somebody waits for: the walk ends with the tick that renders a block of this connection from
+        `media_pos` on, or of a later one. Epoch 0: nobody does. It ends, too, with every tick 100 ms after the stream's end.
 
     Returns
     -------
     int
-        Messages that found no room.
+        Ticks that were played.
 
     Notes
     -----
     Thread: the simulation's.   Real-time: yes.
     """
     p = carray(pointer_void(play), 1, PLAY_DTYPE)[0]
+    r = carray(pointer_void(render), 1, RENDER_DTYPE)[0]
+    b = carray(pointer_void(r.buffer), 1, BUFFER_DTYPE)[0]
     at = 0
-    dropped = 0
     for i in range(ticks):
         now = now_ns + (i + 1) * tick_ns
         while at < count:
@@ -83,8 +88,12 @@ def walk(wire_records, wire_octets, decode, render, play, messages, count, paylo
             length = message.length
             if deliver(wire_records, wire_octets, decode, messages + at * _RECORD_OCTETS, payloads) == 0:
                 message.length = -1
-                dropped += 1
             payloads += length
             at += 1
-        tick(play, decode, render, out + i * frames * p.channels * 4, frames, now)
-    return dropped
+        tick(play, decode, render, out if r.mute else out + i * frames * p.channels * 4, frames, now)
+        if b.ended_run >= r.rate_hz // 10:
+            return i + 1
+        connection = b.heard_epoch >> RESTART_BITS
+        if epoch > 0 and (connection > epoch or (connection == epoch and b.heard_media_pos >= media_pos)):
+            return i + 1
+    return ticks

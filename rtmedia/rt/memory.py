@@ -7,6 +7,7 @@ cache alike. A view made here owns nothing: whoever made the memory keeps it ali
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ def aligned_zeros(shape: int | tuple[int, ...], dtype: Any, alignment: int = 128
     128 octets: two cache lines, because x86 fetches them in pairs and Apple's cores use 128.
     """
     dtype = np.dtype(dtype)
-    octets = int(np.prod(shape)) * dtype.itemsize
+    octets = math.prod(shape if isinstance(shape, tuple) else (shape,)) * dtype.itemsize
     raw = np.empty(octets + alignment, np.uint8)
     raw[:] = 0  # touch every page now: the first write of the audio path must not fault
     start = -raw.ctypes.data % alignment

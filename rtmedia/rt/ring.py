@@ -345,5 +345,5 @@ class RecordRing(_Ring):
 
     def read(self, limit: int = 1) -> npt.NDArray[Any]:
         """Take up to `limit` records, oldest first."""
-        out = np.empty(limit, self.dtype)
-        return out[: _read_octets(self.address, out.view(np.uint8), limit)]
+        out = np.empty(min(limit, ring_readable(self.address)), self.dtype)
+        return out[: _read_octets(self.address, out.view(np.uint8), len(out))]

@@ -13,14 +13,24 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from rtmedia.errors import ConfigError
 from rtmedia.sim.trace import Trace
 from rtmedia.units import NS_PER_MS, NS_PER_S
+
+
+class Fates(NamedTuple):
+    """What becomes of all packets of a connection: which arrives when, in the order of sending, and when the texts do."""
+
+    packet: npt.NDArray[np.int64]  # once for each arrival
+    due_ns: npt.NDArray[np.int64]
+    text_due_ns: list[int]
 
 
 class Network(Protocol):
@@ -36,6 +46,10 @@ class Network(Protocol):
 
     def earliest_ns(self, index: int, send_ns: int) -> int:
         """Nothing sent from packet `index` (at `send_ns`) on arrives before this time."""
+        ...
+
+    def fates(self, send_ns: npt.NDArray[np.int64], texts_ns: Sequence[int]) -> Fates:
+        """All of it at once: packets from 0 on sent at `send_ns`, texts at `texts_ns`, both rising; of a new network only."""
         ...
 
 
@@ -166,6 +180,18 @@ class NetworkModel:
         """See `Network`."""
         return self._sent_ns(send_ns)
 
+    def fates(self, send_ns: npt.NDArray[np.int64], texts_ns: Sequence[int]) -> Fates:
+        """See `Network`."""
+        arrived: list[tuple[int, int]] = []
+        text_due_ns: list[int] = []
+        for index, sent_ns in enumerate(send_ns.tolist()):
+            while len(text_due_ns) < len(texts_ns) and (text_ns := texts_ns[len(text_due_ns)]) < sent_ns:
+                text_due_ns.append(self.text_arrival_ns(text_ns))
+            arrived += [(index, due_ns) for due_ns in self.arrivals(index, sent_ns)]
+        text_due_ns += [self.text_arrival_ns(text_ns) for text_ns in texts_ns[len(text_due_ns) :]]
+        columns = np.array(arrived, np.int64).reshape(-1, 2)
+        return Fates(columns[:, 0], columns[:, 1], text_due_ns)
+
     def _sent_ns(self, send_ns: int) -> int:
         return round(send_ns / (1.0 + self.options.drift_ppm * 1e-6)) if self.options.drift_ppm else send_ns
 
@@ -208,6 +234,7 @@ class TraceNetwork:
         arrival_ns = np.full(self.packets, np.inf)
         arrival_ns[trace.seq - trace.seq[0]] = np.rint((trace.arrival_ms - trace.send_ms[0]) * NS_PER_MS)
         arrival_ns[np.isnan(arrival_ns)] = np.inf
+        self._arrivals = arrival_ns
         self._arrival_ns = arrival_ns.tolist()
         begin_ms, length_ms = trace.timeline()
         self._lap_ns = int(begin_ms[-1] + length_ms[-1]) * NS_PER_MS
@@ -237,3 +264,14 @@ class TraceNetwork:
         if math.isinf(self._earliest_ns[row]) or (lap and not self.repeat):
             return send_ns
         return int(self._earliest_ns[row]) + lap * self._lap_ns
+
+    def fates(self, send_ns: npt.NDArray[np.int64], texts_ns: Sequence[int]) -> Fates:
+        """See `Network`."""
+        lap, row = np.divmod(np.arange(len(send_ns)), self.packets)
+        there = np.isfinite(self._arrivals[row]) & ((lap == 0) | self.repeat)
+        due_ns = np.zeros(len(send_ns), np.int64)
+        due_ns[there] = self._arrivals[row[there]].astype(np.int64) + lap[there] * self._lap_ns
+        latest_ns = np.append(0, np.maximum.accumulate(due_ns))
+        before = np.searchsorted(send_ns, np.array(texts_ns, np.int64), side="right")
+        text_due_ns = [max(int(latest_ns[at]), text_ns) for at, text_ns in zip(before, texts_ns, strict=True)]
+        return Fates(np.flatnonzero(there), due_ns[there], text_due_ns)

@@ -6,7 +6,7 @@ from dataclasses import Field, dataclass, field, fields
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlencode
 
-from rtmedia.codec import codec_names
+from rtmedia.codec import codec_names, is_codec
 from rtmedia.errors import ConfigError
 from rtmedia.sim.network import NetworkOptions
 
@@ -110,7 +110,7 @@ class ServerOptions:
                 raise ConfigError(f"{name} is {value}; it must lie between {low} and {high}")
         if self.packet_ms % 10:
             raise ConfigError(f"packet_ms is {self.packet_ms}; it must be a multiple of 10: a packet holds whole frames at every rate")
-        if self.codec not in codec_names():
+        if not is_codec(self.codec):
             raise ConfigError(f"codec is {self.codec!r}; the known codecs are {', '.join(codec_names())}")
         if self.header not in ("aligned", "packed"):
             raise ConfigError(f"header is {self.header!r}; choose 'aligned' or 'packed'")

@@ -11,6 +11,7 @@ Times are milliseconds from the recording's first frame.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from dataclasses import dataclass
@@ -111,9 +112,11 @@ def read_script(path: str | Path) -> Script:
     return parse_script(text, f"transcript file {path}")
 
 
+@functools.cache
 def conversation() -> tuple[Speech, Script]:
-    """The embedded conversation: 16 kHz mono, about -20 dBFS in speech, digital silence between the turns."""
+    """The embedded conversation: 16 kHz mono, about -20 dBFS in speech, digital silence between the turns. Read-only."""
     folder = files("rtmedia.data")
     block, rate_hz = decode_wav(folder.joinpath("conversation.wav").read_bytes(), "the embedded conversation")
     script = parse_script(folder.joinpath("conversation.json").read_text("utf-8"), "the embedded transcript")
+    block.flags.writeable = False  # everybody gets the same one
     return Speech(block, rate_hz), script

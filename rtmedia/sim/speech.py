@@ -14,7 +14,7 @@ from rtmedia.sim.wav import decode_wav, is_wav
 from rtmedia.units import ms_of_frames
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Speech:
     """A recording: `block` is float32 ``(frames, channels)``, full scale ±1.0."""
 

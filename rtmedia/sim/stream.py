@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import base64
 import bisect
+import functools
 import heapq
 import itertools
 import json
 import math
+import os
 import random
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from rtmedia.codec import codec_named
 from rtmedia.errors import ConfigError
@@ -39,6 +42,27 @@ class Delivery:
     due_ns: int
     data: bytes | str
     seq: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Lap:
+    """The speech as a stream repeats it: `block`, whole packets of it, and the same encoded."""
+
+    block: Block
+    encoded: bytes
+    packets: int
+
+
+@functools.lru_cache(maxsize=8)
+def _lap(speech: Speech, codec_name: str, rate_hz: int, channels: int, frames: int, noise_dbfs: float, seed: int) -> Lap:
+    block = _padded(speech.at(rate_hz, channels).block, frames)
+    if noise_dbfs > -120.0:
+        noise = np.random.default_rng(seed).standard_normal(block.shape, np.float32)
+        block = block + noise * np.float32(gain_of_db(noise_dbfs))
+    codec = codec_named(codec_name)
+    if not hasattr(codec, "encode"):
+        raise ConfigError(f"codec {codec_name!r} has no encode; the simulated server needs one")
+    return Lap(block, codec.encode(block), block.shape[0] // frames)
 
 
 @dataclass(frozen=True)
@@ -79,9 +103,19 @@ def _trace(name: str, seed: int) -> Trace:
     path, bundled, member = name.rpartition(".npz:")
     if not bundled:
         return read_trace(name)
-    bundle = read_bundle(f"{path}.npz")
+    try:
+        facts = os.stat(f"{path}.npz")
+    except OSError:
+        facts = None
+    return _of_bundle(path, member, facts)
+
+
+@functools.lru_cache(maxsize=32)
+def _of_bundle(path: str, member: str, facts: os.stat_result | None) -> Trace:
+    """One trace of a bundle; `facts` tell whether the file is still the same."""
+    bundle = read_bundle(f"{path}.npz", member)
     if member not in bundle:
-        raise ConfigError(f"trace bundle {path}.npz has no {member!r}; it has {', '.join(sorted(bundle))}")
+        raise ConfigError(f"trace bundle {path}.npz has no {member!r}; it has {', '.join(sorted(read_bundle(f'{path}.npz')))}")
     return bundle[member]
 
 
@@ -109,22 +143,17 @@ class Program:
         self.packet_ms = round(material.trace.packet_ms) if material.trace is not None else options.packet_ms
         self.packet_ns = self.packet_ms * NS_PER_MS
         frames = frames_of_ms(self.packet_ms, rate_hz)
-        block = _padded(material.speech.at(rate_hz, options.channels).block, frames)
-        if options.noise_dbfs > -120.0:
-            noise = np.random.default_rng(options.network.seed).standard_normal(block.shape, np.float32)
-            block = block + noise * np.float32(gain_of_db(options.noise_dbfs))
-        codec = codec_named(options.codec)
-        if not hasattr(codec, "encode"):
-            raise ConfigError(f"codec {options.codec!r} has no encode; the simulated server needs one")
-        self._encoded: bytes = codec.encode(block)
-        self.lap_packets = block.shape[0] // frames
+        noise = options.noise_dbfs, options.network.seed if options.noise_dbfs > -120.0 else 0
+        self.lap = _lap(material.speech, options.codec, rate_hz, options.channels, frames, *noise)
+        self._encoded = self.lap.encoded
+        self.lap_packets = self.lap.packets
         self._packet_octets = len(self._encoded) // self.lap_packets
         #: Begin and length of every packet of a trace whose sender pauses or changes its packets, in ms; else None.
         self._timeline: tuple[list[int], list[int]] | None = None
         if self.trace is not None and not self.trace.regular:
             begin_ms, length_ms = self.trace.timeline()
             self._timeline = begin_ms.tolist(), length_ms.tolist()
-        self._octets_per_s = len(self._encoded) // block.shape[0] * rate_hz
+        self._octets_per_s = len(self._encoded) // self.lap.block.shape[0] * rate_hz
         self.utterances = material.script.utterances if options.transcripts else ()
         #: Packets until the end of the stream; None where it has none.
         self.packets: int | None = None
@@ -155,6 +184,25 @@ class Program:
     def length_ms(self, index: int) -> int:
         """Media in a packet."""
         return self.packet_ms if self._timeline is None else self._timeline[1][index % len(self._timeline[1])]
+
+    def payloads(self, indices: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+        """Octets of each of these packets, and all their audio, one behind the other."""
+        if self._timeline is not None:
+            packets = [self.payload(index) for index in indices.tolist()]
+            return np.array([len(packet) for packet in packets], np.int64), np.frombuffer(b"".join(packets), np.uint8)
+        lap = np.frombuffer(self._encoded, np.uint8).reshape(self.lap_packets, self._packet_octets)
+        return np.full(len(indices), self._packet_octets, np.int64), lap[indices % self.lap_packets].reshape(-1)
+
+    def timestamps_ms(self) -> npt.NDArray[np.int64]:
+        """`timestamp_ms` of every packet of a program that ends."""
+        packets = self.packets or 0
+        if self._timeline is not None:
+            return np.array([self.timestamp_ms(index) for index in range(packets)], np.int64)
+        return self.options.start_timestamp_ms + np.arange(packets, dtype=np.int64) * self.packet_ms
+
+    def lengths_ms(self) -> npt.NDArray[np.float64]:
+        """`length_ms` of every packet of a program that ends."""
+        return np.array([self.length_ms(index) for index in range(self.packets or 0)], np.float64)
 
     def timestamp_ms(self, index: int) -> int:
         """Media time of a packet's first frame on the server's clock."""
@@ -203,7 +251,7 @@ def deliveries(program: Program, connection: int = 0, position_ns: int = 0) -> I
     audio: Iterator[tuple[int, int, Utterance | None]] = ((program.position_ms(index) * NS_PER_MS, index, None) for index in indices)
     waiting: list[tuple[int, int, Delivery]] = []  # a heap; the middle number keeps equals in order
     order = 0
-    for send_ns, number, utterance in heapq.merge(audio, _texts(program, first), key=lambda event: event[0]):
+    for send_ns, number, utterance in heapq.merge(audio, texts(program, first), key=lambda event: event[0]):
         if utterance is None:
             horizon_ns = network.earliest_ns(number, send_ns)
             while waiting and waiting[0][0] <= horizon_ns:
@@ -219,12 +267,12 @@ def deliveries(program: Program, connection: int = 0, position_ns: int = 0) -> I
         else:
             due_ns = max(network.text_arrival_ns(send_ns), position_ns)
             order += 1
-            heapq.heappush(waiting, (due_ns, order, Delivery(due_ns, _text_message(utterance, number))))
+            heapq.heappush(waiting, (due_ns, order, Delivery(due_ns, text_message(utterance, number))))
     while waiting:
         yield heapq.heappop(waiting)[2]
 
 
-def _texts(program: Program, first: int) -> Iterator[tuple[int, int, Utterance | None]]:
+def texts(program: Program, first: int) -> Iterator[tuple[int, int, Utterance]]:
     """Send time, timestamp and utterance, from packet `first` on, lap after lap, sorted."""
     lead_ms = program.options.transcript_lead_ms
     begin_ms = program.position_ms(first)
@@ -252,7 +300,8 @@ def _audio_message(program: Program, seq: int, index: int) -> bytes | str:
     return _HEADERS[program.options.header].pack(seq, timestamp_ms) + payload
 
 
-def _text_message(utterance: Utterance, timestamp_ms: int) -> str:
+def text_message(utterance: Utterance, timestamp_ms: int) -> str:
+    """An utterance as it travels."""
     message: dict[str, object] = {
         "type": "transcript",
         "text": utterance.text,

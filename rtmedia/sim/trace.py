@@ -223,12 +223,13 @@ def write_trace(trace: Trace, path: str | Path, comments: Iterable[str] = ()) ->
     path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
 
 
-def read_bundle(path: str | Path) -> dict[str, Trace]:
-    """All traces of a bundle, by name."""
+def read_bundle(path: str | Path, only: str | None = None) -> dict[str, Trace]:
+    """All traces of a bundle, by name; or `only` one, and none where the bundle lacks it."""
     try:
         with np.load(path) as stored:
             packet_ms = float(stored["packet_ms"])
-            delays = {name: stored[name].astype(np.int64) for name in stored.files if name != "packet_ms"}
+            names = [name for name in stored.files if name != "packet_ms" and only in (None, name)]
+            delays = {name: stored[name].astype(np.int64) for name in names}
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as exc:
         raise ConfigError(f"trace bundle {path} cannot be read ({exc}); check the path and the file") from exc
     bundle = {}

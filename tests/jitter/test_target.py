@@ -56,8 +56,8 @@ def reference_cost(packets, constant, memory, price_ms, limit_ms=1_000.0):
             cost += price * min(20.0, short + t.ROUNDING_MS)
         elif short > 0:
             drained = min(short, t.DRAIN_GAIN * max(0.0, delay - t.DRAIN_AFTER_MS))
-            cost += t.STRETCH_SHARE * price * drained + (price * (short - drained + t.ROUNDING_MS) if short > drained else 0.0)
-            delay = late
+            cost += t.STRETCH_SHARE * price * drained + (price * min(short - drained + t.ROUNDING_MS, t.HOPELESS_MS) if short > drained else 0.0)
+            delay = min(late, limit_ms)
         if memory and late >= held:
             spike, until = min(late, limit_ms), arrival + t.HOLD_MS[memory]
     return cost

@@ -59,7 +59,7 @@ class Bench:
         frames = self.device_rate_hz // 100
         out = np.zeros((calls * frames, self.channels), np.float32) if out is None else out
         line = self.line
-        refused = walk(
+        played = walk(
             line.decode.wire_records.address,
             line.decode.wire_octets.address,
             line.decode.address,
@@ -73,8 +73,11 @@ class Bench:
             calls,
             self.now_ns,
             self.tick_ns,
+            0,
+            0,
         )
-        assert refused == 0
+        assert played == calls
+        assert (self.packets["length"] >= 0).all()
         self.now_ns += calls * self.tick_ns
         self.next = int(np.searchsorted(self.packets["arrival_ns"], self.now_ns, "right"))
         return out

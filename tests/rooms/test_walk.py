@@ -38,7 +38,8 @@ def walked(line, records, octets, ticks, now_ns, out):
     decode = line.decode
     rooms = (decode.wire_records.address, decode.wire_octets.address, decode.address, line.render.address, line.play.address)
     messages = (records.ctypes.data, len(records), held.ctypes.data)
-    return walk(*rooms, *messages, out.ctypes.data, line.device_rate_hz // 100, ticks, now_ns, TICK_NS)
+    assert walk(*rooms, *messages, out.ctypes.data, line.device_rate_hz // 100, ticks, now_ns, TICK_NS, 0, 0) == ticks
+    return int(np.count_nonzero(records["length"] < 0))
 
 
 @pytest.mark.parametrize("device_rate_hz", [16_000, 48_000])
