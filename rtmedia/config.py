@@ -196,6 +196,8 @@ class Config:
         ``"live"``: a pause is silence and the stream goes on. ``"hold"``: playback waits, at most `hold_limit_s`.
     metrics_interval_s
         Period of the QA line; 0 switches it off.
+    capture
+        A file, overwritten, that takes the whole session, for ``simulate(capture=…)``. It holds the audio and the transcripts.
     """
 
     source: str = "loopback:"
@@ -224,6 +226,7 @@ class Config:
     on_pause: Literal["live", "hold"] = "live"
     hold_limit_s: float = 30.0
     metrics_interval_s: float = 2.0
+    capture: str | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.effects, list):

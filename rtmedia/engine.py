@@ -31,10 +31,12 @@ from rtmedia.stats import Stats
 from rtmedia.units import NS_PER_S, without_query
 
 if TYPE_CHECKING:
+    from rtmedia.capture.writing import Capture
     from rtmedia.rooms.control import Control
     from rtmedia.rooms.line import Line
     from rtmedia.rooms.loops import Table
     from rtmedia.rooms.receive import ReceiveRoom
+    from rtmedia.rooms.watchdog import Watchdog
     from rtmedia.sim.loopback import LoopbackServer
 
 log = logging.getLogger("rtmedia")
@@ -55,7 +57,6 @@ STOP_DEADLINE_S = 1.8  # for everything; what has not left by then is reported a
 DRAIN_LIMIT_S = 1.2  # of it, for sound that is already here
 DEVICE_LIMIT_S = 0.25  # of it, for sound that the device has taken
 POLL_S = 0.02
-STUCK_S = 1.0  # a compiled loop or device that does not come round for this long is reported
 EVENTS_KEPT = 10_000
 
 
@@ -94,6 +95,7 @@ class Engine:
         self._receive: ReceiveRoom | None = None
         self._receive_done = threading.Event()
         self._tokens: Any = None
+        self._capture: Capture | None = None
         self._sink: Any = None
         self._server: LoopbackServer | None = None
         self._tables: dict[str, Table] = {}
@@ -272,6 +274,10 @@ class Engine:
         self._sink = sink
         self._line = line = make_line(config, device_rate_hz)
         self._control = Control(line)
+        if config.capture is not None:
+            from rtmedia.capture.writing import Capture
+
+            self._capture = Capture(config.capture, config, line, self._control)
         if config.source.startswith("loopback:"):
             from rtmedia.sim.loopback import LoopbackServer
 
@@ -323,13 +329,14 @@ class Engine:
     def _run_control(self) -> None:
         """Until the engine stops: captions when they are due, metrics, and a look at the others."""
         from rtmedia.rooms.metrics import QualityLine
+        from rtmedia.rooms.watchdog import Watchdog
 
         assert self._control is not None and self._line is not None
         control = self._control
         quality = QualityLine()
         interval_ns = int(self.config.metrics_interval_s * NS_PER_S)
         began_ns = last_ns = time.monotonic_ns()
-        complained: dict[str, int] = {}
+        watchdog = Watchdog(began_ns)
         while not self._stopping.is_set():
             now_ns = time.monotonic_ns()
             with self._control_lock:
@@ -347,22 +354,21 @@ class Engine:
                 metrics_log.info("%s", quality.line(self._snapshot().as_dict(), (now_ns - last_ns) / NS_PER_S))
                 self._fraction_lost = quality.fraction_lost
                 last_ns = now_ns
-            self._watch(now_ns, began_ns, complained)
+            self._watch(now_ns, watchdog)
             wait_s = POLL_S if due_ns is None else min(POLL_S, max(0.0005, (due_ns - now_ns) / NS_PER_S))
             self._wake.wait(wait_s)
             self._wake.clear()
 
-    def _watch(self, now_ns: int, began_ns: int, complained: dict[str, int]) -> None:
-        """Report threads and devices that do not come round, once every ten seconds each."""
+    def _watch(self, now_ns: int, watchdog: Watchdog) -> None:
+        """Report what does not come round, and a capture that ended."""
         assert self._line is not None
+        if self._capture is not None and (problem := self._capture.problem()):
+            self._emit(Problem(now_ns, "capture", f"the capture ends here: {problem}"))
         alive = {name: table.alive_ns for name, table in self._tables.items()}
         alive["play"] = self._line.play.alive_ns
-        for name, alive_ns in alive.items():
-            late_s = (now_ns - max(alive_ns, began_ns)) / NS_PER_S
-            if late_s > STUCK_S and now_ns - complained.get(name, -(1 << 62)) > 10 * NS_PER_S:
-                complained[name] = now_ns
-                where = f"the sound device {self._sink.device!r}" if name == "play" else f"the {name} thread"
-                self._emit(Problem(now_ns, f"{name}_stuck", f"{where} has not come round for {late_s:.1f} s"))
+        for name, late_s in watchdog.late(alive, now_ns):
+            where = f"the sound device {self._sink.device!r}" if name == "play" else f"the {name} thread"
+            self._emit(Problem(now_ns, f"{name}_stuck", f"{where} has not come round for {late_s:.1f} s"))
 
     def _finish(self) -> None:
         """The stream has ended and is played out: end the engine from the control thread."""
@@ -370,6 +376,8 @@ class Engine:
 
     def _take_transcript(self, **transcript: Any) -> None:
         assert self._control is not None
+        if self._capture is not None:
+            self._capture.take_transcript(transcript)
         with self._control_lock:
             self._control.captions.add(**transcript)
         self._wake.set()
@@ -424,8 +432,11 @@ class Engine:
             if self._state != "failed":  # and is heard: the device keeps what it was given until it is stopped
                 time.sleep(min(DEVICE_LIMIT_S, self._line.play.device_latency_s + 0.03))
         left_behind = []
-        if self._sink is not None and not self._stop_sink(max(0.05, 0.7 * (deadline - time.monotonic()))):
-            left_behind.append(f"sink {self._sink.device}")
+        if self._sink is not None:
+            from rtmedia.io.sinks import stop_sink
+
+            if not stop_sink(self._sink, max(0.05, 0.7 * (deadline - time.monotonic()))):
+                left_behind.append(f"sink {self._sink.device}")
         for table in self._tables.values():
             table.stop()
         if self._server is not None:
@@ -435,6 +446,10 @@ class Engine:
                 thread.join(max(0.01, deadline - time.monotonic()))
                 if thread.is_alive():
                     left_behind.append(thread.name)
+        if self._capture is not None:
+            self._poll_once()  # the last ticks belong to it
+            if not self._capture.close(max(0.1, deadline - time.monotonic())):
+                left_behind.append("rtm-capture")
         if left_behind:
             log.warning("still busy after %.1f s and left behind: %s", STOP_DEADLINE_S, ", ".join(left_behind))
         with self._lock:
@@ -445,21 +460,6 @@ class Engine:
                 self._set_state("closed")
             self._final = self._snapshot()
             self._lock.notify_all()
-
-    def _stop_sink(self, timeout_s: float) -> bool:
-        """Whether the sink let go in time. A driver that hangs, or a sink that raises, must not keep us."""
-        stopped: list[bool] = []
-
-        def stop() -> None:
-            try:
-                stopped.append(self._sink.stop(timeout_s))
-            except Exception as exc:
-                log.error("the sink %s failed to stop: %s: %s", self._sink.device, type(exc).__name__, exc)
-
-        thread = threading.Thread(target=stop, name="rtm-sink-stop", daemon=True)
-        thread.start()
-        thread.join(timeout_s)
-        return stopped == [True]
 
     def _play_the_rest(self, deadline: float) -> None:
         """Let what has arrived be heard: the receive thread is gone, so this thread may end the stream."""

@@ -17,11 +17,13 @@ import numpy.typing as npt
 
 from rtmedia.assembly import make_line
 from rtmedia.config import Config
+from rtmedia.errors import ConfigError
 from rtmedia.events import Event
 from rtmedia.jitter.splice_map import SpliceMap
 from rtmedia.ports import EPOCH_SHIFT, FLAG_END_OF_STREAM, FLAG_NEW_EPOCH, NO_MEDIA_TIME, Block
 from rtmedia.protocol.media_v1 import MediaV1
 from rtmedia.protocol.messages import MEDIA_TIME_LIMIT_MS, TranscriptMessage
+from rtmedia.replay import replay
 from rtmedia.rooms.captions import PATIENCE_NS
 from rtmedia.rooms.control import Control
 from rtmedia.rooms.doorways import TICK_DTYPE, WIRE_DTYPE
@@ -86,6 +88,7 @@ def simulate(
     speech: str | Path | None = None,
     *,
     seed: int | None = None,
+    capture: str | Path | None = None,
     audio: bool = True,
     oracles: bool = True,
 ) -> SimulationReport:
@@ -102,6 +105,9 @@ def simulate(
         Any WAV; without one, the embedded conversation. Speech shorter than the trace repeats.
     seed
         Of the network model.
+    capture
+        A session that an engine wrote down (``Config(capture=…)``): instead of a network, everything is as it was.
+        `config` must describe the captured line, or be None. `audio` and `oracles` mean nothing then.
     audio
         Whether to make the sound. Without it everything is decided in the same way, some ten times as fast: the report's
         ``audio`` has no frames.
@@ -112,7 +118,9 @@ def simulate(
     Returns
     -------
     SimulationReport
-        Two runs with equal arguments are equal to the bit.
+        Two runs with equal arguments are equal to the bit. With `capture`, the delays in the report are those that the
+        jitter buffer measured, what needs the sent sound or the sender's clock is missing, and ``ticks_compared
+        ticks_different first_difference`` hold the replay against the live session, tick by tick and bit by bit.
 
     Notes
     -----
@@ -159,6 +167,12 @@ def simulate(
     ``captions caption_skew_ms``
         Captions shown, and the mean time by which those in time came after their first word was heard, ms.
     """
+    if capture is not None:
+        if trace is not None or speech is not None or seed is not None:
+            raise ConfigError(
+                "a capture was given together with trace, speech or seed; it brings packets and arrivals of its own: give one or the other"
+            )
+        return _again(capture, config)
     config = config if config is not None else Config()
     options = _options(config, trace, speech, seed)
     material = Material.of(options)
@@ -182,6 +196,12 @@ def simulate(
     return SimulationReport(report, np.concatenate(run.blocks), device_rate_hz, tuple(run.events), stats, ticks)
 
 
+def _again(capture: str | Path, config: Config | None) -> SimulationReport:
+    found = replay(capture, config)
+    stats = Stats(state="closed", source="capture", sink="simulation", play_path="simulated", **found.counted)
+    return SimulationReport(found.report, found.audio, found.rate_hz, found.events, stats, found.ticks)
+
+
 @functools.lru_cache(maxsize=4)
 def _marks(speech: Speech) -> npt.NDArray[np.bool_]:
     return speech_marks(speech.block, speech.rate_hz)
@@ -190,7 +210,7 @@ def _marks(speech: Speech) -> npt.NDArray[np.bool_]:
 @functools.lru_cache(maxsize=4)
 def _splices(lap: Lap, rate_hz: int) -> SpliceMap:
     """Kept from one simulation to the next: a search over many settings asks for the same splices."""
-    return SpliceMap(lap.block.mean(axis=1, dtype=np.float32), rate_hz)
+    return SpliceMap(lap.block, rate_hz)
 
 
 def _options(config: Config, trace: str | Path | None, speech: str | Path | None, seed: int | None) -> ServerOptions:

@@ -43,7 +43,7 @@ def carry_out(task: Task) -> Outcome:
     from rtmedia.simulation import simulate
 
     began_s = time.monotonic()
-    silent = {"audio": task.audio} if "audio" in inspect.signature(simulate).parameters else {}
+    silent: dict[str, Any] = {"audio": task.audio} if "audio" in inspect.signature(simulate).parameters else {}
     result = simulate(task.config, task.run.trace, task.speech, seed=task.seed, oracles=task.oracles, **silent)
     took_s = time.monotonic() - began_s
     jitter = task.config.jitter

@@ -31,6 +31,7 @@ def demo(
     drift: opt.DriftOption = opt.Drift.splice,
     duration: opt.Duration = None,
     stats_json: opt.StatsJson = None,
+    capture: opt.Capture = None,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
     log_level: opt.LogLevel = None,
@@ -56,6 +57,7 @@ def demo(
         effects=parse_effects(effects),
         gain_db=gain_db,
         jitter=Jitter(drift=drift.value),
+        capture=capture,
     )
     if sink is not None:
         listening.run(config.with_(sink=sink))

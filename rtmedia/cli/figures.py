@@ -1,4 +1,4 @@
-"""A simulation's figures as a person reads them: one run in groups, several as a table, and what they have in common."""
+"""A simulation's figures as a person reads them: a run or a replay in groups, several as a table, and what they have in common."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def single_rows(report: Report) -> list[tuple[str, str]]:
         times += f"; waiting {percent(r['concealed_hold_pct'])}, in place of lost sound {percent(r['concealed_advance_pct'])}"
         concealed += f"\n{times}"
     rows.append(("concealed", concealed))
-    rows.append(("stops", _stops(r)))
+    rows.append(("stops", _stops(r["stops_150ms"], r["longest_stop_ms"])))
     if has("recover50_ms", "recover90_ms"):
         rows.append(("recovery", f"half after {duration(r['recover50_ms'])}, 90 % after {duration(r['recover90_ms'])}"))
     stretched = f"{percent(r['accelerated_pct'])} cut out, {percent(r['decelerated_pct'])} put in"
@@ -110,6 +110,39 @@ def single_rows(report: Report) -> list[tuple[str, str]]:
     return rows
 
 
+def session_rows(report: Report, name: str) -> list[tuple[str, str]]:
+    """Name and text of each group of a replayed session's figures, beginning with how it compares to the live one."""
+    r = report
+    rows = [("session", f"{clock(r['seconds'])} of {clean(name, 40)}"), ("compared", _held_against(r))]
+    if r["cut"]:
+        rows.append(("cut short", clean(str(r["cut"]), 200)))
+    rows.append(("delay", f"{r['mean_delay_ms']:.0f} ms mean, {r['p50_delay_ms']:.0f} ms median, {r['p95_delay_ms']:.0f} ms at 95 %"))
+    concealed, events = percent(r["concealed_pct"]), r["concealment_events"]
+    if events:
+        concealed += f" in {events} places" if events > 1 else " in one place"
+    rows.append(("concealed", concealed))
+    rows.append(("stops", _stops(r["stalls"], r["longest_stall_ms"])))
+    stretched = f"{percent(r['accelerated_pct'])} cut out, {percent(r['decelerated_pct'])} put in"
+    if r["resync_ms"]:
+        stretched += f"\n{duration(r['resync_ms'])} skipped after outages"
+    rows.append(("stretched", stretched))
+    rows.append(("packets", _packets(r, "arrived")))
+    if r["underruns"]:
+        rows.append(("underruns", f"{r['underruns']} of the sound device"))
+    if r["captions"]:
+        rows.append(("captions", str(r["captions"])))
+    return rows
+
+
+def _held_against(r: Report) -> str:
+    compared, different = r["ticks_compared"], r["ticks_different"]
+    if not compared:
+        return "with nothing: the capture holds no ticks that this version can read"
+    if different:
+        return f"{different} of {compared} ticks differ from the live session, the first is number {r['first_difference']}"
+    return f"{compared} ticks, each as it was live, to the bit"
+
+
 def _compared(cost: float, best: float) -> str:
     gap = above_pct(cost, best)
     if gap is None:
@@ -117,13 +150,12 @@ def _compared(cost: float, best: float) -> str:
     return f", J is {abs(gap):.0f} % {'above' if gap >= 0.0 else 'below'}"
 
 
-def _stops(r: Report) -> str:
-    count, longest_ms = r["stops_150ms"], r["longest_stop_ms"]
+def _stops(count: int, longest_ms: float) -> str:
     return f"{count} of 150 ms or more, the longest {duration(longest_ms)}" if count else "none of 150 ms or more"
 
 
-def _packets(r: Report) -> str:
-    parts = [f"{number(r['packets'])} sent"]
+def _packets(r: Report, what_is_counted: str = "sent") -> str:
+    parts = [f"{number(r['packets'])} {what_is_counted}"]
     parts += [f"{percent(r[f'{what}_pct'])} {what}" for what in ("lost", "late", "duplicate") if r[f"{what}_pct"]]
     return ", ".join(parts) + ("" if len(parts) > 1 else ", none lost, none late")
 

@@ -19,11 +19,12 @@ from rtmedia.cli.logs import level_number
 from rtmedia.cli.options import Settings, settings_of
 from rtmedia.cli.play import play
 from rtmedia.cli.process import process
+from rtmedia.cli.replay import replay
 from rtmedia.cli.serve import serve
 from rtmedia.cli.simulate import simulate
 from rtmedia.cli.warmup import warmup
 
-COMMANDS = (demo, play, serve, devices, simulate, process, doctor, warmup)
+COMMANDS = (demo, play, serve, devices, simulate, replay, process, doctor, warmup)
 
 
 class Commands(TyperGroup):

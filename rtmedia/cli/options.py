@@ -92,6 +92,15 @@ EffectsOption = Annotated[
     ),
 ]
 GainDb = Annotated[float, typer.Option("--gain-db", metavar="DB", help="Gain before the limiter.", rich_help_panel=SOUND)]
+Capture = Annotated[
+    str | None,
+    typer.Option(
+        "--capture",
+        metavar="FILE",
+        help="Write the whole session there, for `rtmedia replay`. It holds the sound and the transcripts.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 DeviceOption = Annotated[
     str | None, typer.Option("--device", metavar="NAME", help="Part of the device's name; see `rtmedia devices`.", rich_help_panel=SOUND)
 ]

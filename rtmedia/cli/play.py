@@ -57,6 +57,7 @@ def play(
     drift: opt.DriftOption = opt.Drift.splice,
     duration: opt.Duration = None,
     stats_json: opt.StatsJson = None,
+    capture: opt.Capture = None,
     json: opt.Json = False,
     quiet: opt.Quiet = False,
     log_level: opt.LogLevel = None,
@@ -88,6 +89,7 @@ def play(
         jitter=Jitter(profile=profile.value, price_ms=price_ms, min_delay_ms=min_delay_ms, max_delay_ms=max_delay_ms, drift=drift.value),
         effects=parse_effects(effects),
         gain_db=gain_db,
+        capture=capture,
     )
     settings = opt.settings_of(context)
     Listening(json=json, quiet=quiet, log_level=log_level or settings.log_level, duration_s=duration, stats_json=stats_json).run(config)

@@ -1,4 +1,4 @@
-"""What the jitter buffer did at each tick of a simulation, as a table in a file."""
+"""What the jitter buffer did at each tick of a simulation or a replay, as a table in a file."""
 
 from __future__ import annotations
 
@@ -33,20 +33,36 @@ def columns(result: SimulationReport, rate_hz: int) -> dict[str, npt.NDArray[Any
         ``relative_ms`` of the newest packet; ``buffered_ms``; ``concealed_frames`` in the block.
     """
     ticks = result.ticks
-    time_ms = (ticks["time_ns"] - EPOCH_NS) / NS_PER_MS
-    media_ms = ticks["media_pos"] * 1000.0 / rate_hz
+    place = _place(ticks, rate_hz, EPOCH_NS)
     playing = ~np.isin(ticks["op"], (IDLE, WAIT, ENDED))
-    behind_ms = np.where(playing, time_ms - media_ms, np.nan)
+    behind_ms = np.where(playing, place["time_ms"] - place["media_ms"], np.nan)
     # The report's mean is of the same differences less the fastest packet's: so the fastest packet is known.
     fastest_ms = np.nanmean(behind_ms) - result.report["mean_delay_ms"]
+    return place | {"playout_ms": behind_ms - fastest_ms} | _figures(ticks)
+
+
+def session_columns(result: SimulationReport, rate_hz: int) -> dict[str, npt.NDArray[Any]]:
+    """`columns` of a replayed session: time counts from its first tick.
+
+    Without ``playout_ms``, because a session may have many connections, each with a clock and a fastest packet of its
+    own; with ``resample_ratio``, frames given to the device as a share of what the rates say.
+    """
+    ticks = result.ticks
+    start_ns = int(ticks["time_ns"][0]) if len(ticks) else 0
+    return _place(ticks, rate_hz, start_ns) | _figures(ticks) | {"resample_ratio": ticks["resample_ratio"]}
+
+
+def _place(ticks: npt.NDArray[Any], rate_hz: int, start_ns: int) -> dict[str, npt.NDArray[Any]]:
     return {
-        "time_ms": time_ms,
-        "media_ms": media_ms,
+        "time_ms": (ticks["time_ns"] - start_ns) / NS_PER_MS,
+        "media_ms": ticks["media_pos"] * 1000.0 / rate_hz,
         "op": np.array(OP_NAMES)[ticks["op"]],
-        "playout_ms": behind_ms - fastest_ms,
-        **{name: ticks[name] for name in ("delay_ms", "control_ms", "target_ms", "spike_ms", "relative_ms", "buffered_ms")},
-        "concealed_frames": ticks["concealed"],
     }
+
+
+def _figures(ticks: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+    names = ("delay_ms", "control_ms", "target_ms", "spike_ms", "relative_ms", "buffered_ms")
+    return {name: ticks[name] for name in names} | {"concealed_frames": ticks["concealed"]}
 
 
 def write_ticks(path: Path, found: dict[str, npt.NDArray[Any]]) -> None:
@@ -56,14 +72,14 @@ def write_ticks(path: Path, found: dict[str, npt.NDArray[Any]]) -> None:
             with temporary.open("wb") as file:  # a name would get a second suffix
                 np.savez_compressed(file, **found)  # type: ignore[arg-type]
             return
-        texts = [_texts(values) for values in found.values()]
+        texts = [_texts(values, 6 if name.endswith("_ratio") else 3) for name, values in found.items()]
         with temporary.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(found)
             writer.writerows(zip(*texts, strict=True))
 
 
-def _texts(values: npt.NDArray[Any]) -> list[str]:
+def _texts(values: npt.NDArray[Any], digits: int) -> list[str]:
     if values.dtype.kind != "f":
         return [str(value) for value in values.tolist()]
-    return ["" if np.isnan(value) else f"{value:.3f}" for value in values]
+    return ["" if np.isnan(value) else f"{value:.{digits}f}" for value in values]

@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 from numba import carray
 
-from rtmedia.dsp.stretch import find_splice, quiet_limit
+from rtmedia.dsp.stretch import find_splice, quiet_limit, splice_window
 from rtmedia.jitter.delay import DELAY_DTYPE
 from rtmedia.jitter.splice_map import recall_mean_square, recall_splice
 from rtmedia.jitter.state import BUFFER_DTYPE, ENTRY_DTYPE, WINDOW_MS
@@ -110,14 +109,8 @@ def _find(address, history, future, shortest, longest, wish):
     b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
     if b.splice_map != 0:
         return recall_splice(address, history, future, longest, wish)
-    window = view_f4(b.window, history + future)
-    store = view_block(b.store, b.capacity, b.channels)
-    scale = np.float32(1.0 / b.channels)
-    for i in range(history + future):
-        mixed = np.float32(0.0)
-        for c in range(b.channels):
-            mixed += store[(b.m - history + i) & (b.capacity - 1), c]
-        window[i] = mixed * scale
+    window = view_f4(b.window, (history + future) * b.channels)
+    splice_window(view_block(b.store, b.capacity, b.channels), b.m - history, history + future, window)
     result = view_f8(b.splice_result, 8)
     last = history + future - (2 * shortest if wish > 0 else shortest)
     limit = quiet_limit(view_f8(b.noise, 1)[0])

@@ -17,7 +17,7 @@ from numba import carray
 
 from rtmedia.dsp.stretch import find_splice, noise_floor_update, quiet_limit
 from rtmedia.jitter.state import BUFFER_DTYPE, WINDOW_MS
-from rtmedia.rt.kernel import kernel, load_acquire, pointer_void, store_release
+from rtmedia.rt.kernel import copy_octets, kernel, load_acquire, pointer_void, store_release
 from rtmedia.rt.memory import aligned_zeros, view_f4, view_f8
 
 HISTORY_MS = 20  # before the splice, as the buffer offers it
@@ -31,8 +31,9 @@ MAP_DTYPE = np.dtype(
     [
         ("frames", "i8"),  # of the speech, whole places
         ("step", "i8"),  # frames of one place
-        ("speech", "i8"),  # float32: HISTORY_MS of its end, all of it, WINDOW_MS of its beginning
-        ("powers", "i8"),  # float64: sum of all squares before each frame, to 10 ms beyond the end
+        ("row", "i8"),  # frames of one channel of `speech`
+        ("speech", "i8"),  # float32, one channel after the other: HISTORY_MS of its end, all of it, WINDOW_MS of its beginning
+        ("powers", "i8"),  # float64: sum of all squares before each frame, to 10 ms beyond the end; of the channels' mean
         ("floors", "i8"),  # float64: the noise floor at each place
         ("answers", "i8"),  # float32
     ]
@@ -44,8 +45,8 @@ class SpliceMap:
 
     Parameters
     ----------
-    speech : float32 array
-        Mono; it is heard again and again.
+    speech : float32 array, shape (frames, channels)
+        It is heard again and again.
     rate_hz : int
 
     Notes
@@ -56,35 +57,33 @@ class SpliceMap:
     def __init__(self, speech: npt.NDArray[np.float32], rate_hz: int) -> None:
         step = rate_hz // 200 if rate_hz % 200 == 0 else rate_hz // 100
         block = rate_hz // 100
-        padded = np.pad(speech, (0, -len(speech) % block))
+        padded = np.pad(speech, ((0, -len(speech) % block), (0, 0)))
         places = len(padded) // step
         before, after = HISTORY_MS * rate_hz // 1000, WINDOW_MS * rate_hz // 1000
-        around = np.concatenate([np.resize(padded[::-1], before)[::-1], padded, np.resize(padded, after)])
-        self.speech = np.ascontiguousarray(around, np.float32)
-        squares = np.square(np.resize(padded, len(padded) + block), dtype=np.float64)
-        self.powers: npt.NDArray[np.float64] = np.append(0.0, np.cumsum(squares))
+        around = padded[np.arange(-before, len(padded) + after) % len(padded)]
+        self.speech = np.ascontiguousarray(around.T, np.float32)
+        squares = np.square(padded, dtype=np.float64).mean(axis=1)
+        self.powers: npt.NDArray[np.float64] = np.append(0.0, np.cumsum(np.resize(squares, len(padded) + block)))
         self.floors = aligned_zeros(places, np.float64)
         self.answers: npt.NDArray[np.float32] = np.zeros(places * 2 * FUTURES * LAGS * ENTRY, np.float32)
         self.state = aligned_zeros(1, MAP_DTYPE)
         state = self.state[0]
-        state["frames"], state["step"] = places * step, step
+        state["frames"], state["step"], state["row"] = places * step, step, self.speech.shape[1]
         for name in ("speech", "powers", "floors", "answers"):
             state[name] = getattr(self, name).ctypes.data
         self.address = int(self.state.ctypes.data)
-        _find_floors(np.ascontiguousarray(padded, np.float32), step, block, self.floors, aligned_zeros(8, np.float64))
+        _find_floors(self.powers, step, block, self.floors, aligned_zeros(8, np.float64))
 
 
-@kernel("void(f4[::1], i8, i8, f8[::1], f8[::1])")
-def _find_floors(speech, step, block, floors, follower):
+@kernel("void(f8[::1], i8, i8, f8[::1], f8[::1])")
+def _find_floors(powers, step, block, floors, follower):
     """The noise floor before each place, once the speech has been heard."""
     for _ in range(2):
         for place in range(floors.shape[0]):
             floors[place] = follower[0]
-            if place * step % block == 0:
-                energy = 0.0
-                for i in range(place * step, place * step + block):
-                    energy += speech[i] * speech[i]
-                noise_floor_update(follower, energy / block)
+            at = place * step
+            if at % block == 0:
+                noise_floor_update(follower, (powers[at + block] - powers[at]) / block)
 
 
 @kernel("f8(i8, i8, i8)")
@@ -128,7 +127,9 @@ def recall_splice(address, history, future, longest, direction):
         past = int(HISTORY_MS * b.frames_per_ms)
         count = tens * b.block
         shortest = int(SHORTEST_MS * b.frames_per_ms)
-        window = view_f4(known.speech + place * step * 4, past + count)
+        window = view_f4(b.window, (past + count) * b.channels)
+        for c in range(b.channels):
+            copy_octets(b.window + 4 * c * (past + count), known.speech + 4 * (c * known.row + place * step), 4 * (past + count))
         last = past + count - (2 * shortest if direction > 0 else shortest)
         limit = quiet_limit(view_f8(known.floors, place + 1)[place])
         scratch = view_f8(b.scratch, b.scratch_size)

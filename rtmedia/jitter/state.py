@@ -169,7 +169,7 @@ class Buffer:
         self.delay = make_delay(price_ms, min_ms, max_ms, start_ms)
         self.conceal = conceal_state(rate_hz, channels)
         self.noise = aligned_zeros(8, np.float64)
-        self.window = aligned_zeros((HISTORY_MS + WINDOW_MS) * rate_hz // 1000 + 16, np.float32)
+        self.window = aligned_zeros((HISTORY_MS + WINDOW_MS) * rate_hz // 1000 * channels + 16, np.float32)
         self.scratch = aligned_zeros(splice_scratch_size(self.window.size), np.float64)
         self.splice_result = aligned_zeros(8, np.float64)
         self.history = aligned_zeros((history + self.block_frames, channels), np.float32)

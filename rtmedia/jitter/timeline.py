@@ -276,8 +276,14 @@ def splice_now(address):
     # removing: [q, q+L) fades into [q+L, q+2L), kept in the latter's place
     # inserting: [q, q+L) fades into [q-L, q), kept in the latter's place
     step = lag if b.splice > 0 else -lag
+    # A turning pointer instead of a cosine for each frame, as in `rtmedia.dsp.stretch.crossfade`.
+    turn_x = math.cos(math.pi / lag)
+    turn_y = math.sin(math.pi / lag)
+    x = math.cos(0.5 * math.pi / lag)
+    y = math.sin(0.5 * math.pi / lag)
     for i in range(lag):
-        weight = np.float32(0.5 - 0.5 * math.cos(math.pi * (i + 0.5) / lag))
+        weight = np.float32(0.5 - 0.5 * x)
+        x, y = x * turn_x - y * turn_y, x * turn_y + y * turn_x
         for c in range(b.channels):
             old = store[(q + i) & mask, c]
             new = store[(q + step + i) & mask, c]

@@ -6,6 +6,7 @@ Nothing on the audio path waits for it: its rings overflow into a counter.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,7 @@ class Control:
         self._rate_hz = line.rate_hz
         self._holding = False
         self.keep_ticks: list[Any] | None = None  # a simulation collects them all here
+        self.tap: Callable[[Any, Any], None] | None = None  # a capture is shown all ticks and marks
         self.least_packets = 0  # looked at together: a simulation, which asks at the end only, lets them gather
 
     def hold(self, holding: bool) -> None:
@@ -64,7 +66,10 @@ class Control:
             self.last_tick = ticks[-1]
             self._meter(ticks)
             self._stalls(ticks, events)
-        self.ledger.add_calls(self.line.play.marks.read(4096))
+        marks = self.line.play.marks.read(4096)
+        self.ledger.add_calls(marks)
+        if self.tap is not None:
+            self.tap(ticks, marks)
         if self.line.render.ledger.readable >= self.least_packets:
             self.ledger.add_packets(self.line.render.ledger.read(4096))
         ending = not self.ended and len(ticks) > 0 and int(ticks[-1]["op"]) == ENDED and self._played_out(ticks[-1])

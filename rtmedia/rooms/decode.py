@@ -16,12 +16,14 @@ A first packet of a connection defines the origin of everything.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numba import carray
 
 from rtmedia.jitter.state import FLAG_END, FLAG_PAUSE_BEFORE
 from rtmedia.ports import EPOCH_SHIFT, FLAG_END_OF_STREAM, FLAG_NEW_EPOCH, NO_MEDIA_TIME, CodecInstance
-from rtmedia.rooms.doorways import PACKET_DTYPE, WIRE_DTYPE
+from rtmedia.rooms.doorways import DECODED_DTYPE, PACKET_DTYPE, WIRE_DTYPE
 from rtmedia.rt.kernel import call_codec, kernel, pointer_void
 from rtmedia.rt.memory import aligned_zeros, view_i8
 from rtmedia.rt.ring import (
@@ -59,6 +61,8 @@ DECODE_DTYPE = np.dtype(
         ("payload_size", "i8"),
         ("samples", "i8"),
         ("max_frames", "i8"),
+        ("decoded_ring", "i8"),  # 0: no capture
+        ("taken", "i8"),  # messages, while a capture runs
         ("seen", "i8"),  # bit window, WINDOW / 64 words
         ("rate_hz", "i8"),
         ("tolerance", "i8"),  # frames
@@ -91,6 +95,10 @@ DECODE_DTYPE = np.dtype(
 )
 
 
+#: A `rtmedia.ports.WireWriter` that only looks.
+WireTap = Callable[[int, int, int, int, "bytes | bytearray | memoryview"], None]
+
+
 class Decode:
     """The memory of the room.
 
@@ -113,6 +121,7 @@ class Decode:
         self.payload = aligned_zeros(max(65_536, self.max_frames * channels * 4), np.uint8)
         self.samples = aligned_zeros((self.max_frames, channels), np.float32)
         self.seen = aligned_zeros(WINDOW // 64, np.int64)
+        self.tap: WireTap | None = None  # told of everything that was written
         self.state = aligned_zeros(1, DECODE_DTYPE)
         state = self.state[0]
         for name in ("wire_records", "wire_octets", "packet_records", "packet_frames"):
@@ -134,7 +143,7 @@ class Decode:
         Thread: receive.   Real-time: wait-free; the call itself is Python's.
         """
         octets = np.frombuffer(payload, np.uint8)
-        return bool(
+        written = bool(
             wire_write(
                 self.wire_records.address,
                 self.wire_octets.address,
@@ -146,6 +155,9 @@ class Decode:
                 len(octets),
             )
         )
+        if written and self.tap is not None:
+            self.tap(arrival_ns, seq, media_time_ns, flags, payload)
+        return written
 
 
 @kernel("i8(i8, i8, i8, i8, i8, i8, i8, i8)", keep_gil=True)
@@ -296,11 +308,8 @@ def _measure_jitter(address, arrival_ns, position):
 
 
 @kernel("i8(i8, i8)")
-def decode_step(address, now_ns):
-    """Move one payload through; 1 when there was one and room for it.
-
-    Thread: decode.   Real-time: yes.
-    """
+def _decode(address, now_ns):
+    """Move one payload through; 1 when there was one and room for it."""
     d = carray(pointer_void(address), 1, DECODE_DTYPE)[0]
     front = ring_front(d.wire_records)
     if front == 0:
@@ -402,3 +411,24 @@ def decode_step(address, now_ns):
             ring_commit(d.packet_records)  # the samples were released before
     ring_release(d.wire_records)
     return 1
+
+
+@kernel("i8(i8, i8)")
+def decode_step(address, now_ns):
+    """Take one message from the wire ring; 1 when there was one and room for what it holds.
+
+    What becomes of the messages depends on nothing but the messages; when, is the caller's to say.
+
+    Thread: decode.   Real-time: yes.
+    """
+    worked = _decode(address, now_ns)
+    d = carray(pointer_void(address), 1, DECODE_DTYPE)[0]
+    if worked != 0 and d.decoded_ring != 0:
+        slot = ring_claim(d.decoded_ring)
+        if slot != 0:
+            record = carray(pointer_void(slot), 1, DECODED_DTYPE)[0]
+            record.number = d.taken
+            record.time_ns = now_ns
+            ring_commit(d.decoded_ring)
+        d.taken += 1
+    return worked

@@ -76,3 +76,39 @@ MARK_DTYPE = np.dtype(
         ("flags", "i8"),  # the device's own (PortAudio's PaStreamCallbackFlags)
     ]
 )
+
+# What a capture keeps besides (`rtmedia.rooms.recorder`): all that the compiled rooms take from outside.
+
+#: decode → capture, once a message taken from the wire ring.
+DECODED_DTYPE = np.dtype(
+    [
+        ("number", "i8"),  # of the message, from 0
+        ("time_ns", "i8"),
+    ]
+)
+
+#: render → capture, once a step that found anything new.
+STEP_DTYPE = np.dtype(
+    [
+        ("number", "i8"),  # from 0; a gap is a record that found no room
+        ("time_ns", "i8"),
+        ("fresh", "i8"),  # the device's cell could be read
+        ("sink_pos", "i8"),  # the words of that cell, as they were seen
+        ("device_ns", "i8"),
+        ("largest", "i8"),
+        ("underruns", "i8"),
+        ("paused", "i8"),
+        ("changes", "i8"),  # settings taken up before anything else
+        ("tries", "i8"),  # packets offered to the jitter buffer; the last may have found no room
+        ("blocks", "i8"),  # made
+    ]
+)
+
+#: control → render while a capture runs: new settings for one effect.
+CHANGE_DTYPE = np.dtype(
+    [
+        ("place", "i8"),  # in the chain
+        ("count", "i8"),  # of the values that are given
+        ("values", "f4", (14,)),
+    ]
+)

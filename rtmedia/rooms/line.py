@@ -6,7 +6,7 @@ The engine gives each room a thread; the simulation calls `Line.step` with a clo
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rtmedia.dsp.compressor import Compressor
 from rtmedia.dsp.gain import Gain
@@ -18,10 +18,10 @@ from rtmedia.errors import ConfigError
 from rtmedia.jitter.drift import SPLICE_ABOVE_MS, make_drift
 from rtmedia.jitter.splice_map import SpliceMap
 from rtmedia.jitter.state import Buffer
-from rtmedia.ports import Codec, Effect, Format
+from rtmedia.ports import Codec, Effect, EffectInstance, Format
 from rtmedia.rooms.decode import Decode, decode_step
 from rtmedia.rooms.play import Play
-from rtmedia.rooms.render import HOLD_ON_PAUSE, MAX_EFFECTS, PAUSED, SPARE_FRAMES, Render, render_step
+from rtmedia.rooms.render import GAIN_PLACE, HOLD_ON_PAUSE, LIMITER_PLACE, MAX_EFFECTS, PAUSED, SPARE_FRAMES, Render, render_step
 from rtmedia.rt.memory import store_word
 from rtmedia.rt.ring import FrameRing
 from rtmedia.units import frames_of_ms
@@ -124,6 +124,8 @@ class Line:
             hold_limit_ms=hold_limit_ms,
             drift=None if drift == "splice" else make_drift(),
         )
+        #: change(place, instance, values): how new settings reach an effect.
+        self.change: Callable[[int, EffectInstance, tuple[float, ...]], None] = _change_directly
         if hold_on_pause:
             store_word(self.render.wishes, HOLD_ON_PAUSE, 1)
 
@@ -171,13 +173,13 @@ class Line:
                     f"update was given effects {[effect.name for effect in effects]}; a running engine keeps {names}: "
                     "give the same ones with new settings, or start another engine"
                 )
-            for instance, effect in zip(self.effects, effects, strict=True):
-                instance.update(effect.values())
+            for place, (instance, effect) in enumerate(zip(self.effects, effects, strict=True)):
+                self.change(place, instance, effect.values())
             self.descriptions = tuple(effects)
         if gain_db is not None:
-            self.gain.update(Gain(gain_db).values())
+            self.change(GAIN_PLACE, self.gain, Gain(gain_db).values())
         if ceiling_db is not None:
-            self.limiter.update(Limiter(ceiling_db).values())
+            self.change(LIMITER_PLACE, self.limiter, Limiter(ceiling_db).values())
 
 
 def default_effects() -> tuple[Effect, ...]:
@@ -187,6 +189,11 @@ def default_effects() -> tuple[Effect, ...]:
     through, which the limiter behind it catches. Together that is 10 ms less between the speaker's mouth and the ear.
     """
     return (SpectralGate(latency="6ms"), Compressor(lookahead=False))
+
+
+def _change_directly(place: int, instance: EffectInstance, values: tuple[float, ...]) -> None:
+    """Where nobody has to know between which two blocks they are taken up."""
+    instance.update(values)
 
 
 def _steady(effect: Effect) -> Effect:

@@ -24,7 +24,8 @@ FADE_MS = 2.5  # to silence at an underrun, and back: long enough not to click, 
 SINK_POS, TIME_NS, DAC_NS, LARGEST, UNDERRUNS, UNDERRUN_FRAMES, XRUNS, CALLS, MARKS_LOST = range(9)
 CELL_WORDS = 9
 
-# Words of the device's control page: the engine writes the first two, the device's thread the third.
+# Words of the device's control page: the engine writes the first two, the device's thread the third. QUIET_END holds the
+# time since when an empty ring is the end.
 STOP, QUIET_END, ALIVE_NS = 0, 1, 16
 
 #: PaStreamCallbackFlags: output underflow and overflow.
@@ -47,7 +48,7 @@ PLAY_DTYPE = np.dtype(
 )
 
 #: Where the words lie in the record: a nested array cannot be passed on, a view of its address can.
-_WORDS_AT = int(PLAY_DTYPE.fields["words"][1])  # type: ignore[index]
+WORDS_AT = int(PLAY_DTYPE.fields["words"][1])  # type: ignore[index]
 
 
 class Play:
@@ -89,7 +90,7 @@ class Play:
 
     def expect_silence(self) -> None:
         """From now on an empty ring is the end, not an underrun. Thread: the engine's."""
-        store_word(self.control, QUIET_END, 1)
+        store_word(self.control, QUIET_END, now_ns())
 
     def pull(self, out: Block, time_ns: int, dac_ns: int) -> None:
         """Fill float32 ``(frames, channels)`` `out` once. Thread: the device's."""
@@ -125,7 +126,7 @@ def play_pull(address, out, frames, time_ns, dac_ns, flags):
     channels = p.channels
     block = view_block(out, frames, channels)
     control = view_i8(p.control, 32)
-    words = view_i8(address + _WORDS_AT, CELL_WORDS)
+    words = view_i8(address + WORDS_AT, CELL_WORDS)
     got = ring_read(p.ring, out, frames)
     if p.primed == 0:  # a device fills its own memory at the start, faster than real time: running short of silence is none
         for i in range(got):

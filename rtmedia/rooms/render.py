@@ -30,11 +30,12 @@ from rtmedia.jitter.drift import DRIFT_DTYPE, drift_ratio
 from rtmedia.jitter.state import ACCELERATE, ADVANCE, BUFFER_DTYPE, DECELERATE, ENTRY_DTYPE, HOLD, NO_ROOM, NORMAL, PAUSE, PLAYING, Buffer
 from rtmedia.jitter.timeline import buffer_insert, buffer_retire
 from rtmedia.ports import EffectInstance
-from rtmedia.rooms.doorways import LEDGER_DTYPE, PACKET_DTYPE, TICK_DTYPE
+from rtmedia.rooms.doorways import CHANGE_DTYPE, LEDGER_DTYPE, PACKET_DTYPE, STEP_DTYPE, TICK_DTYPE
 from rtmedia.rooms.play import CELL_WORDS, LARGEST, SINK_POS, TIME_NS, UNDERRUNS, Play
 from rtmedia.rt.cell import cell_read
 from rtmedia.rt.kernel import call_effect, kernel, load_acquire, pointer_void
 from rtmedia.rt.memory import aligned_zeros, view_block, view_f4, view_i8
+from rtmedia.rt.plugin import wishes_write
 from rtmedia.rt.ring import (
     CAPACITY,
     WORDS,
@@ -50,11 +51,18 @@ from rtmedia.rt.ring import (
 )
 
 MAX_EFFECTS = 16
+MOST_BLOCKS = 16  # in one step
 #: A resampled block may be longer than the nominal one by less than this.
 SPARE_FRAMES = 64
 
 # Words of the wishes page, written by the engine.
 PAUSED, HOLD_ON_PAUSE = 0, 1
+
+# Places of a change (`CHANGE_DTYPE`) behind those of the effects.
+GAIN_PLACE, LIMITER_PLACE = MAX_EFFECTS, MAX_EFFECTS + 1
+_VALUES_AT = int(CHANGE_DTYPE.fields["values"][1])  # type: ignore[index]
+#: No limit to what one step takes.
+ALL = 1 << 62
 
 DLL_BANDWIDTH_HZ = 0.1  # fast enough for a sound card's drift, slow against its bursts
 DLL_RESET_MS = 40.0  # a larger error is a stall, not a clock
@@ -75,6 +83,8 @@ RENDER_DTYPE = np.dtype(
         ("ticks_ring", "i8"),
         ("ledger_ring", "i8"),
         ("wishes", "i8"),
+        ("steps_ring", "i8"),  # 0: no capture
+        ("changes_ring", "i8"),  # 0: settings are written where they are used
         # format
         ("channels", "i8"),
         ("rate_hz", "i8"),
@@ -91,6 +101,7 @@ RENDER_DTYPE = np.dtype(
         ("samples", "i8"),
         ("cell_words", "i8"),
         ("level", "i8"),
+        ("step", "i8"),  # the step captured last
         # chain
         ("resampler", "i8"),
         ("drift", "i8"),  # 0: the resampler is a fixed one
@@ -105,6 +116,8 @@ RENDER_DTYPE = np.dtype(
         ("tick", "i8"),
         ("sink_pos", "i8"),
         ("waiting_packet", "i8"),  # its samples are read, the buffer had no room yet
+        ("paused", "i8"),  # as this step found it
+        ("steps", "i8"),  # captured
         ("mute", "i8"),  # nobody listens: blocks are decided upon, but hold silence
         ("pause_gain", "f8"),
         ("ticks_lost", "i8"),
@@ -180,12 +193,13 @@ class Render:
         self.samples = aligned_zeros((max_packet_frames, channels), np.float32)
         self.cell_words = aligned_zeros(CELL_WORDS, np.int64)
         self.level = aligned_zeros(4, np.float32)
+        self.step = aligned_zeros(1, STEP_DTYPE)
         self.state = aligned_zeros(1, RENDER_DTYPE)
         r = self.state[0]
         r["packet_records"], r["packet_frames"] = packet_records.address, packet_frames.address
         r["buffer"], r["audio"], r["play_cell"] = buffer.address, play.ring.address, play.cell.address
         r["ticks_ring"], r["ledger_ring"] = self.ticks.address, self.ledger.address
-        for name in ("work", "out", "samples", "cell_words", "level", "wishes"):
+        for name in ("work", "out", "samples", "cell_words", "level", "step", "wishes"):
             r[name] = getattr(self, name).ctypes.data
         r["channels"], r["rate_hz"], r["device_rate_hz"] = channels, rate_hz, device_rate_hz
         r["block"], r["out_block"], r["lead"] = buffer.block_frames, out_block, lead_frames
@@ -211,12 +225,12 @@ def device_ms(address, time_ns):
     return frames * 1000.0 / r.device_rate_hz
 
 
-@kernel("void(i8, i8)")
-def _follow_device(address, time_ns):
-    """One step of the delay-locked loop, when the device has called since the last look."""
+@kernel("void(i8, i8, i8)")
+def follow_device(address, time_ns, fresh):
+    """One step of the delay-locked loop, when the device has called since the last look; `fresh`: its words could be read."""
     r = carray(pointer_void(address), 1, RENDER_DTYPE)[0]
     words = view_i8(r.cell_words, CELL_WORDS)
-    if cell_read(r.play_cell, words, 4) == 0 or words[TIME_NS] == 0:
+    if fresh == 0 or words[TIME_NS] == 0:
         if r.dll_set == 0:  # no device yet: its clock begins now
             r.dll_ns = float(time_ns)
             r.dll_set = 1
@@ -250,15 +264,36 @@ def _follow_device(address, time_ns):
     r.dll_ns_per_frame = min(max(per_frame, nominal * 0.99), nominal * 1.01)
 
 
-@kernel("i8(i8)")
-def _take_packets(address):
-    """Everything that waits in the packet ring goes to the jitter buffer; returns how many did."""
+@kernel("i8(i8, i8)")
+def take_changes(address, most):
+    """Up to `most` settings that wait in the ring of changes go to their effects; returns how many did."""
     r = carray(pointer_void(address), 1, RENDER_DTYPE)[0]
-    taken = 0
-    while True:
-        front = ring_front(r.packet_records)
+    for taken in range(most):
+        front = ring_front(r.changes_ring)
         if front == 0:
             return taken
+        change = carray(pointer_void(front), 1, CHANGE_DTYPE)[0]
+        state = r.gain_state if change.place == GAIN_PLACE else r.limiter_state
+        if change.place < MAX_EFFECTS:
+            state = r.states[change.place]
+        wishes_write(state, view_f4(front + _VALUES_AT, change.count))
+        ring_release(r.changes_ring)
+    return most
+
+
+@kernel("i8(i8, i8)")
+def take_packets(address, most):
+    """What waits in the packet ring is offered to the jitter buffer, `most` packets of it; returns how many were.
+
+    The last of them has found no room where ``waiting_packet`` is set: it will be offered again.
+    """
+    r = carray(pointer_void(address), 1, RENDER_DTYPE)[0]
+    tries = 0
+    while tries < most:
+        front = ring_front(r.packet_records)
+        if front == 0:
+            break
+        tries += 1
         packet = carray(pointer_void(front), 1, PACKET_DTYPE)[0]
         if r.waiting_packet == 0:
             ring_read(r.packet_frames, r.samples, packet.frames)
@@ -276,10 +311,10 @@ def _take_packets(address):
         )
         if verdict == NO_ROOM:
             r.waiting_packet = 1
-            return taken
+            break
         r.waiting_packet = 0
         ring_release(r.packet_records)
-        taken += 1
+    return tries
 
 
 @kernel("void(i8, i8, i8)")
@@ -359,7 +394,7 @@ def _render_block(address, time_ns):
     b = carray(pointer_void(r.buffer), 1, BUFFER_DTYPE)[0]
     delay = carray(pointer_void(b.delay), 1, DELAY_DTYPE)[0]
     wishes = view_i8(r.wishes, 16)
-    paused = load_acquire(wishes, PAUSED) != 0
+    paused = r.paused != 0
     # The tick's own time: what the device had taken when it last asked. It asks for several blocks at once
     # (`burst`), all of which are then made in one go: the last of them is the one that must be in time.
     burst = max(0, view_i8(r.cell_words, CELL_WORDS)[LARGEST] - r.out_block)
@@ -420,15 +455,10 @@ def _render_block(address, time_ns):
     r.sink_pos += frames
 
 
-@kernel("i8(i8, i8)")
-def render_step(address, time_ns):
-    """Take what has arrived; make blocks while the audio ring has room. 1 when anything was done.
-
-    Thread: render.   Real-time: yes.
-    """
+@kernel("i8(i8, i8, i8)")
+def make_blocks(address, time_ns, exactly):
+    """Make blocks while the audio ring has room, or `exactly` so many where that is not below 0; returns how many."""
     r = carray(pointer_void(address), 1, RENDER_DTYPE)[0]
-    _follow_device(address, time_ns)
-    worked = 1 if _take_packets(address) > 0 else 0
     words = view_i8(r.cell_words, CELL_WORDS)
     capacity = view_i8(r.audio, WORDS)[CAPACITY]
     if words[LARGEST] + r.out_block > r.lead:  # the device asks for more at once than we keep ready
@@ -436,10 +466,55 @@ def render_step(address, time_ns):
     if words[UNDERRUNS] > r.underruns:  # this machine or device needs more in hand: a device that stalls asks for several at once
         r.underruns = words[UNDERRUNS]
         r.lead = max(r.lead, min(r.lead + r.out_block, r.most_lead))
-    for _ in range(16):
-        level = capacity - ring_writable(r.audio)
-        if level + r.out_block > r.lead:
-            break
+    for made in range(MOST_BLOCKS):
+        if made == exactly or (exactly < 0 and capacity - ring_writable(r.audio) + r.out_block > r.lead):
+            return made
         _render_block(address, time_ns)
-        worked = 1
-    return worked
+    return MOST_BLOCKS
+
+
+@kernel("void(i8, i8, i8, i8, i8, i8)")
+def _capture_step(address, time_ns, fresh, changes, tries, blocks):
+    """Leave a record of what this step took from outside, if that was anything that the last record does not hold."""
+    r = carray(pointer_void(address), 1, RENDER_DTYPE)[0]
+    words = view_i8(r.cell_words, CELL_WORDS)
+    step = carray(pointer_void(r.step), 1, STEP_DTYPE)[0]
+    worked = changes > 0 or tries > 0 or blocks > 0 or r.steps == 0
+    # A cell that was being written may have given some of its words before it was read whole.
+    seen = words[TIME_NS] != step.device_ns or words[SINK_POS] != step.sink_pos or fresh != step.fresh
+    if not (worked or seen or words[LARGEST] != step.largest or words[UNDERRUNS] != step.underruns):
+        return
+    step.number = r.steps
+    step.time_ns = time_ns
+    step.fresh = fresh
+    step.sink_pos = words[SINK_POS]
+    step.device_ns = words[TIME_NS]
+    step.largest = words[LARGEST]
+    step.underruns = words[UNDERRUNS]
+    step.paused = r.paused
+    step.changes = changes
+    step.tries = tries
+    step.blocks = blocks
+    ring_write(r.steps_ring, r.step, 1)
+    r.steps += 1
+
+
+@kernel("i8(i8, i8)")
+def render_step(address, time_ns):
+    """Take what has arrived; make blocks while the audio ring has room. 1 when anything was done.
+
+    All that a step takes from outside it takes through the calls below: with the same from each, it does the same
+    (`rtmedia.rooms.replay`).
+
+    Thread: render.   Real-time: yes.
+    """
+    r = carray(pointer_void(address), 1, RENDER_DTYPE)[0]
+    changes = take_changes(address, ALL) if r.changes_ring != 0 else 0
+    r.paused = load_acquire(view_i8(r.wishes, 16), PAUSED)
+    fresh = cell_read(r.play_cell, view_i8(r.cell_words, CELL_WORDS), 4)
+    follow_device(address, time_ns, fresh)
+    tries = take_packets(address, ALL)
+    blocks = make_blocks(address, time_ns, -1)
+    if r.steps_ring != 0:
+        _capture_step(address, time_ns, fresh, changes, tries, blocks)
+    return 1 if tries > r.waiting_packet or blocks > 0 else 0
