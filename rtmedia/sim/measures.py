@@ -125,7 +125,7 @@ def _shares(totals: Any, frames: int, rate_hz: int) -> dict[str, float]:
     """What was done to the sound, as parts of all frames played."""
     percent = 100.0 / max(1, frames)
     names = {"concealed": "concealed", "held": "concealed_hold", "advanced": "concealed_advance"}
-    names |= {"accelerated": "accelerated", "decelerated": "decelerated"}
+    names |= {name: name for name in ("closed", "accelerated", "decelerated")}
     events = int(totals["conceal_events"])
     return {
         **{f"{key}_pct": int(totals[name]) * percent for name, key in names.items()},
