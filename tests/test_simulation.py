@@ -249,13 +249,16 @@ def test_without_sound_the_same_is_decided(network, tmp_path):
         np.testing.assert_array_equal(silent.ticks[field], heard.ticks[field])
 
 
-@pytest.mark.parametrize("name", ["5g_edge_n78_v50_a", "cellular", "pareto_inorder", "ws_stall"])
-def test_without_sound_splices_come_nearly_as_with_it(name):
-    def cost(audio):
-        report = simulate(PLAIN, f"{TRACES / 'traces.npz'}:{name}", audio=audio).report
-        return report["mean_delay_ms"] + 100 * report["concealed_pct"]
-
-    assert cost(False) == pytest.approx(cost(True), rel=0.03)
+def test_without_sound_splices_come_nearly_as_with_it(on_every_network):
+    """The map's coarse places matter most where a splice must come at once: soon after each of many gaps."""
+    ratios = {
+        name: simulate(PLAIN, f"{TRACES / 'traces.npz'}:{name}", audio=False, oracles=False).report["cost_j"] / heard.report["cost_j"]
+        for name, heard in on_every_network.items()
+    }
+    lossy = [ratios.pop(name) for name in ("ge_loss3", "ge_loss10")]
+    assert all(0.80 < ratio < 1.25 for ratio in lossy)
+    assert all(0.93 < ratio < 1.07 for ratio in ratios.values()), ratios
+    assert abs(np.mean(np.log([*ratios.values(), *lossy]))) < 0.03
 
 
 def test_two_runs_without_sound_are_equal_whatever_was_simulated_in_between():
