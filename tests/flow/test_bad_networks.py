@@ -65,7 +65,6 @@ def test_a_perfect_network_is_played_within_25_ms_and_after_five_seconds_untouch
     assert result.report["concealed_pct"] == 0.0
     assert not np.isin(ticks["op"], (ACCELERATE, DECELERATE, DRAIN)).any()
     assert ticks["delay_ms"].max() <= 25.0
-    assert ticks["buffered_ms"].mean() <= 25.0
 
 
 @pytest.mark.parametrize("seed", [1, 2])
