@@ -134,6 +134,9 @@ def simulate(
         Of the playout delay, ms.
     ``concealed_pct concealed_hold_pct concealed_advance_pct``
         Sound made up, %: all, while waiting for what came later, and in the place of what never did.
+    ``closed_pct``
+        Sound that was left out, %: of gaps, what was neither made up nor waited for. The oracles make up all that is lost; whoever
+        compares a cost with theirs adds this share.
     ``speech_concealed_pct``
         The part of the ticks in which the source spoke (`rtmedia.sim.activity`) that is made up, %. None without speech.
     ``concealment_events events_per_min``

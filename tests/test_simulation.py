@@ -18,6 +18,10 @@ from rtmedia.rooms.doorways import TICK_DTYPE
 TRACES = Path(__file__).parent / "data" / "traces"
 NETEQ = json.loads((TRACES / "neteq.json").read_text())
 PLAIN = Config(effects=())
+#: The delay cannot fall below where it starts: no splice on a perfect network.
+STEADY = PLAIN.with_(jitter=Jitter(min_delay_ms=20.0, start_delay_ms=20.0))
+#: Where packets come late in bunches.
+BURSTY = ("cellular", "step150", "wifi_spikes", "ws_stall")
 
 
 def write_trace(path, arrivals_ms, packet_ms=20):
@@ -67,7 +71,7 @@ def test_the_report_says_what_was_lost_and_what_it_cost(tmp_path):
     assert report["concealment_events"] == 2
     assert report["late_pct"] == 0.0
     assert report["seconds"] == pytest.approx(6.0, abs=0.1)
-    assert 15.0 <= report["p50_delay_ms"] <= report["p95_delay_ms"] <= 60.0
+    assert 9.0 <= report["p50_delay_ms"] <= report["p95_delay_ms"] <= 60.0
     assert result.stats.packets_lost_total == 3
     assert result.stats.underruns_total == 0
     assert result.ticks.dtype == TICK_DTYPE
@@ -75,7 +79,9 @@ def test_the_report_says_what_was_lost_and_what_it_cost(tmp_path):
 
 
 def test_the_report_is_whole_plain_and_consistent():
-    result = simulate(PLAIN, f"{TRACES / 'traces.npz'}:ws_stall")
+    # A limit of the delay: with more, what the stops taught it keeps it up, and few spikes were ever over by 90 %.
+    config = PLAIN.with_(jitter=Jitter(max_delay_ms=120.0))
+    result = simulate(config, f"{TRACES / 'traces.npz'}:ws_stall")
     report, neteq = result.report, result.report["neteq"]
     json.dumps(report, allow_nan=False)
     described = simulate.__doc__
@@ -91,8 +97,8 @@ def test_the_report_is_whole_plain_and_consistent():
     assert report["longest_stop_ms"] / 1000 <= neteq["totalInterruptionDuration"] <= neteq["concealedSamples"] / 16_000
     assert report["spikes"] >= report["stops_150ms"]
     assert 0 < report["recover50_ms"] < report["recover90_ms"]
-    assert 10.0 < report["stretch_peak_pct"] < 60.0
-    assert report["oracle_stretch_j"] < report["oracle_schedule_j"] < report["cost_j"]
+    assert 10.0 < report["stretch_peak_pct"] < 70.0  # speech that runs dry is stretched at 60 %, silence without limit
+    assert report["oracle_stretch_j"] < min(report["oracle_schedule_j"], report["cost_j"])
 
     assert neteq["totalSamplesReceived"] == report["frames"]
     assert neteq["concealedSamples"] == pytest.approx(share * report["frames"])
@@ -111,7 +117,9 @@ def test_the_oracles_know_the_arrivals_of_the_run():
     other = simulate(config, seed=5, oracles=False).report
     assert report["oracle_stretch_concealed_pct"] == pytest.approx(report["lost_pct"], abs=0.3)
     assert report["oracle_stretch_j"] < report["oracle_schedule_j"] < report["oracle_constant_j"] + 10.0
-    assert report["oracle_schedule_j"] < report["cost_j"]
+    # The oracles play every lost packet made up; here, some of the place is left out.
+    assert report["closed_pct"] > 0.0
+    assert report["oracle_schedule_j"] < report["cost_j"] + report["price_ms"] * report["closed_pct"] / 100
     assert not any(key.startswith("oracle") for key in other)
     cheap = simulate(config.with_(jitter=Jitter(price_ms=1_000)), seed=4).report
     assert cheap["price_ms"] == 1_000
@@ -119,7 +127,7 @@ def test_the_oracles_know_the_arrivals_of_the_run():
 
 
 def test_a_perfect_network_plays_the_speech_itself(tmp_path):
-    result = simulate(PLAIN, write_trace(tmp_path / "t.csv", trace_of()), write_speech(tmp_path / "s.wav"))
+    result = simulate(STEADY, write_trace(tmp_path / "t.csv", trace_of()), write_speech(tmp_path / "s.wav"))
     wanted = (8_000 * np.sin(np.arange(48_000) * 2 * np.pi * 300 / 16_000)).astype(np.int16) / np.float32(32_768)
     at = int(np.flatnonzero(result.audio[:, 0])[0])
     start = at + 800 - 1  # the first sample of a sine is 0; the device's first fade is over
@@ -156,17 +164,37 @@ def test_captions_after_their_words_are_marked_late():
     assert all(600 < event.skew_ms < 1_000 for event in texts)
 
 
+@pytest.fixture(scope="module")
+def on_every_network():
+    """What was played on each recorded network."""
+    return {name: simulate(PLAIN, f"{TRACES / 'traces.npz'}:{name}") for name in sorted(NETEQ)}
+
+
+def against_neteq(result, name, *, closed=False):
+    """J here over NetEQ's; `closed`: what of gaps was left out is charged as if it were made up."""
+    report = result.report
+    made_up_pct = report["concealed_pct"] + (report["closed_pct"] if closed else 0.0)
+    return (report["mean_delay_ms"] + 100 * made_up_pct) / (NETEQ[name]["above_min_ms"] + 100 * NETEQ[name]["concealed_pct"])
+
+
 @pytest.mark.parametrize("name", sorted(NETEQ))
-def test_on_every_recorded_network_it_is_no_worse_than_neteq(name):
-    """A guard against regressions, generous on purpose; the benchmark measures."""
-    result = simulate(PLAIN, f"{TRACES / 'traces.npz'}:{name}")
-    cost = result.report["mean_delay_ms"] + 100 * result.report["concealed_pct"]
-    bar = NETEQ[name]["above_min_ms"] + 100 * NETEQ[name]["concealed_pct"]
-    assert cost <= 1.10 * bar
-    assert result.report["oracle_stretch_j"] < result.report["cost_j"]
-    assert abs(result.report["caption_skew_ms"]) < 20.0
+def test_on_every_recorded_network_it_is_no_worse_than_neteq(name, on_every_network):
+    """Guards against regressions; the benchmark measures."""
+    result = on_every_network[name]
+    assert against_neteq(result, name) <= 1.0
+    assert against_neteq(result, name, closed=True) <= 1.15
+    report = result.report
+    # The oracle makes up all that is lost: what was left out instead counts here, too.
+    assert report["oracle_stretch_j"] < report["cost_j"] + report["price_ms"] * report["closed_pct"] / 100
+    assert abs(report["caption_skew_ms"]) < 20.0
     assert result.stats.underruns_total == 0
     assert np.isfinite(result.audio).all()
+
+
+@pytest.mark.parametrize("names", [sorted(NETEQ), BURSTY], ids=["all", "bursty"])
+def test_over_the_recorded_networks_it_costs_seven_tenths_of_neteq_at_most(names, on_every_network):
+    ratios = [against_neteq(on_every_network[name], name) for name in names]
+    assert np.exp(np.mean(np.log(ratios))) <= 0.70
 
 
 def test_a_minute_of_outage_is_dropped_counted_and_survived(tmp_path):
@@ -205,10 +233,15 @@ def test_without_arguments_it_plays_the_embedded_conversation():
     assert result.report["captions"] >= 10
 
 
-@pytest.mark.parametrize("name", ["perfect", "ge_loss3"])
-def test_without_sound_the_same_is_decided(name):
-    trace = f"{TRACES / 'traces.npz'}:{name}"
-    heard, silent = simulate(PLAIN, trace), simulate(PLAIN, trace, audio=False)
+@pytest.mark.parametrize("network", ["perfect", "drift_fast200", "lost", "late"])
+def test_without_sound_the_same_is_decided(network, tmp_path):
+    if network in NETEQ:
+        trace = f"{TRACES / 'traces.npz'}:{network}"
+    elif network == "lost":
+        trace = write_trace(tmp_path / "t.csv", trace_of(12.0, lost={50, 51, 320}))
+    else:
+        trace = write_trace(tmp_path / "t.csv", trace_of(4.0, late={190: 500.0}))
+    heard, silent = simulate(STEADY, trace), simulate(STEADY, trace, audio=False)
     assert silent.report == heard.report
     assert silent.events == heard.events
     assert silent.audio.shape == (0, 1)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rtmedia.errors import ConfigError
-from rtmedia.jitter.state import ACCELERATE, DECELERATE, DRAIN, ENDED, IDLE, WAIT
+from rtmedia.jitter.state import ACCELERATE, DECELERATE, DRAIN, ENDED, HOLD, IDLE, WAIT
 from rtmedia.sim.oracle import lateness_ms, media_place_ms, oracle_report
 from rtmedia.sim.trace import Trace
 from rtmedia.units import NS_PER_MS, ms_of_frames
@@ -92,6 +92,8 @@ def measure(
     time_ms = (playing["time_ns"] - start_ns) / NS_PER_MS
     media_ms = playing["media_pos"] * 1000.0 / rate_hz - start_media_ms
     media_ms, silent = through_pauses(time_ms, media_ms, arrivals)
+    # The tick in which a pause begins waits for nothing else.
+    paused = silent | ((playing["op"] == HOLD) & np.append(silent[1:], False))
     delay_ms = time_ms - media_ms - fastest_ms
     frames = int(totals["total"])
     concealed = int(totals["concealed"]) / max(1, frames)
@@ -101,7 +103,7 @@ def measure(
         "mean_delay_ms": mean_ms,
         **{f"p{share}_delay_ms": float(np.percentile(delay_ms, share)) for share in (50, 95, 99)},
         **_shares(totals, frames, rate_hz),
-        "speech_concealed_pct": _speech_share(media_ms[~silent], playing["concealed"][~silent], speech, rate_hz),
+        "speech_concealed_pct": _speech_share(media_ms[~paused], playing["concealed"][~paused], speech, rate_hz),
         "stretch_peak_pct": stretch_peak_pct(ticks),
         "late_pct": 100.0 * int(totals["late"]) / sent,
         "lost_pct": 100.0 * (sent - int(np.isfinite(arrivals.arrival_ms).sum())) / sent,
@@ -125,7 +127,7 @@ def _shares(totals: Any, frames: int, rate_hz: int) -> dict[str, float]:
     """What was done to the sound, as parts of all frames played."""
     percent = 100.0 / max(1, frames)
     names = {"concealed": "concealed", "held": "concealed_hold", "advanced": "concealed_advance"}
-    names |= {"accelerated": "accelerated", "decelerated": "decelerated"}
+    names |= {name: name for name in ("closed", "accelerated", "decelerated")}
     events = int(totals["conceal_events"])
     return {
         **{f"{key}_pct": int(totals[name]) * percent for name, key in names.items()},

@@ -59,25 +59,28 @@ class Bench:
         frames = self.device_rate_hz // 100
         out = np.zeros((calls * frames, self.channels), np.float32) if out is None else out
         line = self.line
-        played = walk(
-            line.decode.wire_records.address,
-            line.decode.wire_octets.address,
-            line.decode.address,
-            line.render.address,
-            line.play.address,
-            self.packets.ctypes.data + self.next * WIRE_DTYPE.itemsize,
-            len(self.packets) - self.next,
-            self.payloads.ctypes.data + self.next * self.payloads.shape[1],
-            out.ctypes.data,
-            frames,
-            calls,
-            self.now_ns,
-            self.tick_ns,
-            0,
-            0,
-        )
-        assert played == calls
-        assert (self.packets["length"] >= 0).all()
-        self.now_ns += calls * self.tick_ns
-        self.next = int(np.searchsorted(self.packets["arrival_ns"], self.now_ns, "right"))
+        played = 0
+        while played < calls:  # a walk ends soon after the stream does; a device goes on asking
+            more = walk(
+                line.decode.wire_records.address,
+                line.decode.wire_octets.address,
+                line.decode.address,
+                line.render.address,
+                line.play.address,
+                self.packets.ctypes.data + self.next * WIRE_DTYPE.itemsize,
+                len(self.packets) - self.next,
+                self.payloads.ctypes.data + self.next * self.payloads.shape[1],
+                out.ctypes.data + played * frames * out.strides[0],
+                frames,
+                calls - played,
+                self.now_ns,
+                self.tick_ns,
+                0,
+                0,
+            )
+            assert more > 0
+            assert (self.packets["length"] >= 0).all()
+            played += more
+            self.now_ns += more * self.tick_ns
+            self.next = int(np.searchsorted(self.packets["arrival_ns"], self.now_ns, "right"))
         return out

@@ -84,7 +84,7 @@ def test_a_stall_is_told_when_it_begins_and_when_it_ends():
 def test_stops_are_counted_as_neteq_counts_them():
     arrivals = np.arange(200) * 20.0 + 15.0
     arrivals[75:100] = arrivals[100]
-    bench = Bench().load(voice(4), arrivals_ms=arrivals, lost=set(range(150, 160)))
+    bench = Bench().load(voice(4), arrivals_ms=arrivals, lost=set(range(150, 170)))
     control = Control(bench.line)
     events = looked_at(bench, control, 380)
     neteq = control.snapshot()["neteq"]

@@ -17,7 +17,8 @@ START_MS = 1_000
 
 def play_from_the_start(called_ms, seconds=4.0, first_packet_ms=200, look_between=False):
     """The line of a device that calls at `called_ms` and then every 10 ms, on a perfect network; returns line and ticks."""
-    line = Line(rate_hz=RATE_HZ, channels=1, device_rate_hz=RATE_HZ, codec=codec_named("pcm_s16le"), effects=[], start_ms=20.0)
+    delays = {"start_ms": 20.0, "min_ms": 20.0}  # a delay that stays where it starts
+    line = Line(rate_hz=RATE_HZ, channels=1, device_rate_hz=RATE_HZ, codec=codec_named("pcm_s16le"), effects=[], **delays)
     last = called_ms[-1]
     calls = [*called_ms, *(last + 10.0 * (k + 1) for k in range(int(seconds * 100)))]
     voice = (8_000 * np.sin(2 * np.pi * 200 * np.arange(int(seconds * RATE_HZ)) / RATE_HZ)).astype("<i2")

@@ -41,7 +41,7 @@ def test_a_device_that_asks_for_other_sizes_never_underruns_after_its_first_call
 
 
 def test_ticks_tell_every_block_in_turn():
-    bench = Bench(device_rate_hz=48_000).load(voice(3))
+    bench = Bench(device_rate_hz=48_000, min_ms=20.0).load(voice(3))
     bench.run(250)
     ticks = ticks_of(bench)
     assert ticks["tick"].tolist() == list(range(len(ticks)))
@@ -57,7 +57,7 @@ def test_ticks_tell_every_block_in_turn():
 
 
 def test_every_packet_is_in_the_ledger_once_in_order():
-    bench = Bench().load(voice(4))
+    bench = Bench(min_ms=20.0).load(voice(4))
     bench.run(350)
     records = bench.line.render.ledger.read(8_192)
     assert (np.diff(records["seq"]) == 1).all()

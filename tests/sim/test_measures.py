@@ -68,7 +68,14 @@ def test_the_cost_is_delay_plus_price_times_share():
     ticks = run_of([NORMAL] * 90 + [ADVANCE] * 10)
     report = report_of(ticks)
     assert report["concealed_pct"] == report["concealed_advance_pct"] == pytest.approx(10.0)
-    assert report["concealed_hold_pct"] == 0.0
+    assert report["concealed_hold_pct"] == report["closed_pct"] == 0.0
+
+
+def test_what_of_gaps_was_left_out_is_told_beside_what_was_made_up():
+    ticks = run_of([NORMAL] * 90 + [ADVANCE] * 10)
+    report = report_of(ticks, totals=totals_of(ticks, closed=5 * BLOCK))
+    assert report["closed_pct"] == pytest.approx(5.0)
+    assert report["concealed_pct"] == pytest.approx(10.0)
     for price in PRICES_MS:
         assert report[f"cost_j_{price}"] == pytest.approx(30.0 + 0.1 * price)
     assert report["cost_j"] == pytest.approx(30.0 + 500.0)

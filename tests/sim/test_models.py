@@ -218,7 +218,7 @@ def test_every_sender_can_be_heard(sender):
 
 def test_a_pause_of_the_sender_is_neither_delay_nor_concealment():
     report = simulate(PLAIN, "model:perfect?sender=talk&seconds=20", seed=1).report
-    assert report["mean_delay_ms"] == pytest.approx(20.0, abs=1.0)
+    assert report["mean_delay_ms"] == pytest.approx(10.0, abs=2.0)  # 20 ms for the first seconds
     assert report["p99_delay_ms"] < 30.0
     assert report["concealed_pct"] == report["speech_concealed_pct"] == 0.0
     # What knows the future needs no more than it needs without pauses: nothing.
