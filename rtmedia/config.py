@@ -112,7 +112,8 @@ class Jitter:
     Parameters
     ----------
     profile
-        ``"conversation"`` (at most 1.5 s behind) or ``"listening"`` (at most 5 s behind, never skips early).
+        ``"conversation"`` (at most 1.5 s behind; a longer stall's backlog is skipped) or ``"listening"`` (every word is played,
+        up to 20 s behind; the delay is then worked off by faster speech).
     transport
         ``"tcp"`` (in order, nothing lost, stalls) or ``"udp"``; ``"auto"``: the source says.
     price_ms

@@ -111,7 +111,9 @@ Codec = Annotated[
 Rate = Annotated[int, typer.Option("--rate", metavar="HZ", help="Rate of the stream.", rich_help_panel=STREAM)]
 Channels = Annotated[int, typer.Option("--channels", help="1 or 2.", rich_help_panel=STREAM)]
 HeaderOption = Annotated[Header, typer.Option("--header", help="How a packet's header is written.", rich_help_panel=STREAM)]
-ProfileOption = Annotated[Profile, typer.Option("--profile", help="At most 1.5 s behind, or at most 5 s.", rich_help_panel=BUFFER)]
+ProfileOption = Annotated[
+    Profile, typer.Option("--profile", help="At most 1.5 s behind, or every word, up to 20 s behind.", rich_help_panel=BUFFER)
+]
 TransportOption = Annotated[
     Transport, typer.Option("--transport", help="tcp: in order, with stalls; udp: lost and reordered; auto: tcp.", rich_help_panel=BUFFER)
 ]

@@ -55,11 +55,13 @@ def replay(
     from rtmedia.cli.files import replacing, write_json, write_wav
     from rtmedia.cli.places import known_suffix
     from rtmedia.cli.preparing import prepare
+    from rtmedia.io.capture import read_capture
 
     if write_trace is not None and not write_trace.lower().endswith(_TRACES):
         raise ConfigError(f"--write-trace {write_trace} is no trace by its name; let it end in {' or '.join(_TRACES)}")
     if ticks is not None:
         known_suffix("ticks", ticks, (".csv", ".npz"))
+    read_capture(session)  # what is no capture is told before anything is compiled for it
     prepare(stderr_console(), quiet=quiet or json)
     from rtmedia.capture.reading import read_session
     from rtmedia.simulation import simulate

@@ -22,9 +22,9 @@ from rtmedia.jitter.timeline import mean_square_at, next_entry
 from rtmedia.rt.kernel import kernel, pointer_void
 from rtmedia.rt.memory import view_block, view_f4, view_f8
 
-#: How far d may be above and below where it should be before a splice is worth hearing.
+#: How far d may be above and below where it should be before a splice is worth hearing: below it, protection is less at once.
 DEAD_ABOVE_MS = 4.0
-DEAD_BELOW_MS = 2.0
+DEAD_BELOW_MS = 0.1
 #: A packet may be so much later than it should be able to before delay is built up: the next splice costs more.
 SLACK_MS = 2.5
 #: Arithmetic of times, not of sounds.
@@ -168,7 +168,7 @@ def plan_splice(address, error_ms, draining, available):
     if draining:
         longest_ms = LONGEST_MS
     elif wish > 0:
-        longest_ms = min(LONGEST_MS, error_ms + ROUNDING_MS)  # no further than to the boundary: behind it protection is less
+        longest_ms = min(LONGEST_MS, error_ms)  # no further than to the boundary: behind it protection is less
     else:
         longest_ms = min(LONGEST_MS, max(2.0 * SHORTEST_MS, -error_ms))
     longest = int(longest_ms * b.frames_per_ms)

@@ -29,6 +29,8 @@ CONCEAL_FADE_MS = 8  # cross-fade from concealment into speech
 JOINT_FADE_MS = 4  # fades on both sides where two connections meet
 END_FADE_MS = 10  # from the last word to silence
 STALL_MS = 150  # concealment that counts as a stop (NetEQ: interruption)
+#: Playout delay from which on audio is skipped: people talk over each other long before; a listener wants every word.
+CAP_MS = {"conversation": 1_500.0, "listening": 20_000.0}
 GUARD_MS = 200  # of the store, behind m: what splices may still touch
 
 ENTRY_DTYPE = np.dtype(
@@ -177,7 +179,7 @@ class Buffer:
         state = self.state[0]
         state["rate_hz"], state["channels"], state["block"] = rate_hz, channels, self.block_frames
         state["capacity"], state["entries_capacity"] = capacity, entries
-        state["cap_ms"] = 1_500.0 if profile == "conversation" else 5_000.0
+        state["cap_ms"] = CAP_MS[profile]
         state["ordered"] = transport == "tcp"
         state["frames_per_ms"] = rate_hz / 1000
         state["splice_above_ms"] = splice_above_ms

@@ -17,7 +17,7 @@ from rtmedia.dsp.varispeed import make_varispeed
 from rtmedia.errors import ConfigError
 from rtmedia.jitter.drift import SPLICE_ABOVE_MS, make_drift
 from rtmedia.jitter.splice_map import SpliceMap
-from rtmedia.jitter.state import Buffer
+from rtmedia.jitter.state import CAP_MS, Buffer
 from rtmedia.ports import Codec, Effect, EffectInstance, Format
 from rtmedia.rooms.decode import Decode, decode_step
 from rtmedia.rooms.play import Play
@@ -80,7 +80,7 @@ class Line:
         source = Format(rate_hz, channels)
         device = Format(device_rate_hz, channels)
         self.rate_hz, self.channels, self.device_rate_hz = rate_hz, channels, device_rate_hz
-        store_ms = max(8_000.0, 1.5 * max_ms, hold_limit_ms + 4_000.0 if hold_on_pause else 0.0)
+        store_ms = max(8_000.0, 1.5 * max_ms, CAP_MS[profile] + 4_000.0, hold_limit_ms + 4_000.0 if hold_on_pause else 0.0)
         self.buffer = Buffer(
             rate_hz,
             channels,

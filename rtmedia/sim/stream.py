@@ -202,6 +202,8 @@ class Program:
 
     def lengths_ms(self) -> npt.NDArray[np.float64]:
         """`length_ms` of every packet of a program that ends."""
+        if self._timeline is None:
+            return np.full(self.packets or 0, self.packet_ms, np.float64)
         return np.array([self.length_ms(index) for index in range(self.packets or 0)], np.float64)
 
     def timestamp_ms(self, index: int) -> int:

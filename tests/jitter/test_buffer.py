@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from rtmedia.jitter.state import (
     ACCELERATE,
     ADVANCE,
+    CAP_MS,
     DRAIN,
     ENDED,
     FLAG_END,
@@ -144,16 +145,18 @@ def test_a_perfect_network_is_played_as_it_came_to_the_bit():
 @pytest.mark.parametrize("stall_s", [0.1, 0.3, 1.0, 3.0, 10.0, 30.0])
 @pytest.mark.parametrize("profile", ["conversation", "listening"])
 def test_after_a_stall_nothing_clicks_nothing_is_late_and_the_delay_comes_back(stall_s, profile):
-    arrivals = stalled(stall_s + 30.0, stall_s)
+    cap_s = CAP_MS[profile] / 1000
+    back_s = 15.0 if stall_s > cap_s else max(15.0, 4.0 * stall_s)  # skipped, or played up to 40 % faster
+    arrivals = stalled(stall_s + back_s + 15.0, stall_s)
     samples = tone(len(arrivals) * FRAMES)
-    walked = drive(Buffer(RATE, 1, profile=profile), stream(arrivals), samples, int((stall_s + 29.5) * 100))
+    buffer = Buffer(RATE, 1, profile=profile, store_ms=CAP_MS[profile] + 4_000.0)
+    walked = drive(buffer, stream(arrivals), samples, int((stall_s + back_s + 14.5) * 100))
     assert (walked.packets["verdict"] == INSERTED).all()
     assert walked.state["late"] == 0
     assert worst_step(walked) <= 1.25 * own_step(samples)
     assert np.isfinite(walked.audio).all()
-    cap_s = 1.5 if profile == "conversation" else 5.0
     assert (walked.state["resync"] > 0) == (stall_s > cap_s)
-    assert delay_at(walked, stall_s + 5.0 + 15.0) < 80.0
+    assert delay_at(walked, stall_s + 5.0 + back_s) < 80.0
     gap = walked.state["concealed"] / RATE
     assert stall_s - 0.15 <= gap <= stall_s + 0.05
 
