@@ -56,13 +56,12 @@ def impurity_db(sound, rate=16_000):
 
 
 @pytest.mark.parametrize("ppm", [-500, 500])
-@pytest.mark.parametrize(("least_ms", "concealed_ms"), [(10.0, 15.0), (20.0, 0.0)])
-def test_splices_keep_the_delay_where_it_began(ppm, least_ms, concealed_ms):
-    """With a block's delay and no more, a splice may come a tick too late: 2 ms are missing then, a few times in ten minutes."""
+@pytest.mark.parametrize("least_ms", [10.0, 20.0])
+def test_splices_keep_the_delay_where_it_began(ppm, least_ms):
     bench = drifting(ppm, 605, chord(5), min_ms=least_ms)
     ticks, _ = listen(bench, 600)
-    assert abs(minute_ms(ticks, 539) - minute_ms(ticks, 30)) < 2.0
-    assert bench.line.buffer.state["concealed"][0] <= concealed_ms * 16
+    assert abs(minute_ms(ticks, 539) - minute_ms(ticks, 30)) < 2.5  # it falls by a splice of up to 15 ms at a time, then creeps
+    assert bench.line.buffer.state["concealed"][0] == 0
     splices = np.isin(ticks["op"], SPLICES).sum()
     assert 20 < splices < 120  # 0.5 ms a second in splices of 2.5 to 15 ms
     assert (ticks["resample_ratio"] == 1.0).all()

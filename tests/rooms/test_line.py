@@ -70,7 +70,9 @@ def test_ten_thousand_blocks_with_the_default_effects_allocate_nothing(rng):
     assert (many.alloc - one.alloc, many.mi_alloc - one.mi_alloc) == (one.alloc - few.alloc, one.mi_alloc - few.mi_alloc)
     grown = [item for item in after.compare_to(before, "filename") if "rtmedia" in item.traceback[0].filename]
     assert sum(item.size_diff for item in grown) < 1_000
-    assert bench.line.buffer.state["conceal_events"][0] > 100
+    state = bench.line.buffer.state
+    assert state["conceal_events"][0] > 50
+    assert state["closed"][0] > 0
 
 
 @pytest.mark.parametrize("device_rate", [16_000, 48_000, 44_100])
