@@ -30,7 +30,7 @@ from rtmedia.rooms.doorways import TICK_DTYPE, WIRE_DTYPE
 from rtmedia.rooms.line import Line
 from rtmedia.rooms.walk import walk
 from rtmedia.sim.activity import MARK_MS, speech_marks
-from rtmedia.sim.measures import measure
+from rtmedia.sim.measures import Playout, measure, playout
 from rtmedia.sim.options import ServerOptions
 from rtmedia.sim.speech import Speech
 from rtmedia.sim.stream import Lap, Material, Program
@@ -63,6 +63,9 @@ class SimulationReport:
     stats : Stats
     ticks : record array
         One record a tick, `rtmedia.rooms.doorways.TICK_DTYPE`.
+    playout_ms : float64 array
+        For each tick, the playout delay that the report's figures are of; NaN while nothing plays. Empty for a capture, which may
+        have many connections, each with a fastest packet of its own.
     """
 
     report: dict[str, Any]
@@ -71,6 +74,7 @@ class SimulationReport:
     events: tuple[Event, ...]
     stats: Stats
     ticks: npt.NDArray[Any] = field(repr=False)
+    playout_ms: npt.NDArray[np.float64] = field(repr=False, default_factory=lambda: np.empty(0))
 
     def write_wav(self, path: str | Path) -> None:
         """Write the audio as 16-bit WAV."""
@@ -109,8 +113,9 @@ def simulate(
         A session that an engine wrote down (``Config(capture=…)``): instead of a network, everything is as it was.
         `config` must describe the captured line, or be None. `audio` and `oracles` mean nothing then.
     audio
-        Whether to make the sound. Without it everything is decided in the same way, some ten times as fast: the report's
-        ``audio`` has no frames.
+        Whether to make the sound. Without it the run takes less time and ``audio`` has no frames, but splices are looked up on a grid
+        of the speech sent instead of searched in what is played: the figures change a little. J stays within 2 % on most networks; it
+        has been 17, 7 and 5 % off on the models ``ge_loss3``, ``ge_loss10`` and ``cellular``. Do not tune for lossy networks with it.
     oracles
         Whether the report has the ``oracle_…`` keys; they cost a fifth of a second for two minutes of stream, up to two where
         the worst packet is seconds late.
@@ -132,6 +137,8 @@ def simulate(
 
     ``mean_delay_ms p50_delay_ms p95_delay_ms p99_delay_ms``
         Of the playout delay, ms.
+    ``fastest_ms``
+        What the fastest packet took, from the sender's clock to the receiver's: the zero of the playout delay, ms.
     ``concealed_pct concealed_hold_pct concealed_advance_pct``
         Sound made up, %: all, while waiting for what came later, and in the place of what never did.
     ``closed_pct``
@@ -143,8 +150,9 @@ def simulate(
         Uninterrupted concealments: how many, and per minute played.
     ``accelerated_pct decelerated_pct stretch_peak_pct``
         Frames cut out and repeated, %; and the most that any second was changed by, % of that second.
-    ``late_pct lost_pct duplicate_pct``
-        Of packets sent, %: came after their time was over, never came, came twice.
+    ``late_pct lost_pct duplicate_pct overflow_pct``
+        Of packets sent, %: came after their time was over, never came, came twice, came so many at once that there was no room
+        to receive them. Those are concealed, and neither late nor lost.
     ``resync_ms``
         Sound left out in jumps because the delay was beyond what the profile allows, ms.
     ``stops_150ms longest_stop_ms`` (also ``stalls longest_stall_ms``)
@@ -187,7 +195,9 @@ def simulate(
     run = _Walk(line, MediaV1(config.header, config.conversation_id, config.rate_hz), program)
     run.run()
     ticks = np.concatenate([found.view(np.uint8) for found in run.ticks]).view(TICK_DTYPE)
-    report = _report(config, program, material, run, ticks, oracles)
+    arrivals, start_ms = run.timetable.arrivals, program.options.start_timestamp_ms
+    heard = playout(ticks, arrivals, rate_hz=config.rate_hz, start_ns=EPOCH_NS, start_media_ms=start_ms)
+    report = _report(config, program, material, run, ticks, heard, oracles)
     stats = Stats(
         state="closed",
         source=config.source.partition("?")[0],
@@ -196,7 +206,7 @@ def simulate(
         wire_overflow_total=run.overflow,
         **run.control.snapshot(),
     )
-    return SimulationReport(report, np.concatenate(run.blocks), device_rate_hz, tuple(run.events), stats, ticks)
+    return SimulationReport(report, np.concatenate(run.blocks), device_rate_hz, tuple(run.events), stats, ticks, heard.of_ticks())
 
 
 def _again(capture: str | Path, config: Config | None) -> SimulationReport:
@@ -362,7 +372,9 @@ def _wire(program: Program, table: Timetable, end_ns: int) -> tuple[npt.NDArray[
     return records, octets
 
 
-def _report(config: Config, program: Program, material: Material, run: _Walk, ticks: npt.NDArray[Any], oracles: bool) -> dict[str, Any]:
+def _report(
+    config: Config, program: Program, material: Material, run: _Walk, ticks: npt.NDArray[Any], heard: Playout, oracles: bool
+) -> dict[str, Any]:
     speech = _marks(material.speech)
     lap = np.zeros(program.lap_packets * program.packet_ms // MARK_MS, np.bool_)  # padded as the program pads
     lap[: speech.size] = speech[: lap.size]
@@ -371,12 +383,12 @@ def _report(config: Config, program: Program, material: Material, run: _Walk, ti
         ticks,
         run.line.buffer.state[0],
         run.timetable.arrivals,
+        heard,
         rate_hz=config.rate_hz,
-        start_ns=EPOCH_NS,
-        start_media_ms=program.options.start_timestamp_ms,
         speech=lap,
         price_ms=config.jitter.price_ms,
         duplicates=run.timetable.duplicates,
+        overflow=run.overflow,
         neteq=run.control.snapshot()["neteq"],
         oracles=oracles,
     ) | {"captions": captions.released, "caption_skew_ms": captions.skew_ms}

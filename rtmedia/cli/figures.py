@@ -157,6 +157,8 @@ def _stops(count: int, longest_ms: float) -> str:
 def _packets(r: Report, what_is_counted: str = "sent") -> str:
     parts = [f"{number(r['packets'])} {what_is_counted}"]
     parts += [f"{percent(r[f'{what}_pct'])} {what}" for what in ("lost", "late", "duplicate") if r[f"{what}_pct"]]
+    if r.get("overflow_pct"):  # a replay does not have it
+        parts.append(f"{percent(r['overflow_pct'])} without room\n(too many came at once)")
     return ", ".join(parts) + ("" if len(parts) > 1 else ", none lost, none late")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rtmedia.cli.files import replacing
-from rtmedia.jitter.state import ENDED, IDLE, OP_NAMES, WAIT
+from rtmedia.jitter.state import OP_NAMES
 from rtmedia.simulation import EPOCH_NS, SimulationReport
 from rtmedia.units import NS_PER_MS
 
@@ -28,17 +28,14 @@ def columns(result: SimulationReport, rate_hz: int) -> dict[str, npt.NDArray[Any
     dict
         ``time_ms`` since the stream began; ``media_ms`` of the frame that the tick's block begins with; ``op``, the
         operation's name; ``playout_ms``, the delay above the fastest packet of the whole stream, which the report's
-        means are of (NaN while nothing plays); then the buffer's own figures, relative to the fastest packet of the
-        last two seconds: ``delay_ms``, ``control_ms`` and ``target_ms`` it steers for, ``spike_ms`` it remembers,
-        ``relative_ms`` of the newest packet; ``buffered_ms``; ``concealed_frames`` in the block.
+        means are of (NaN while nothing plays, and a sender's pauses take their time); then the buffer's own figures,
+        relative to the fastest packet of the last two seconds: ``delay_ms``, ``control_ms`` it steers for, ``target_ms``
+        that would have been cheapest so far, ``spike_ms`` that the last spike still asks for, ``relative_ms`` of the
+        newest packet; ``buffered_ms``; ``concealed_frames`` in the block.
     """
     ticks = result.ticks
     place = _place(ticks, rate_hz, EPOCH_NS)
-    playing = ~np.isin(ticks["op"], (IDLE, WAIT, ENDED))
-    behind_ms = np.where(playing, place["time_ms"] - place["media_ms"], np.nan)
-    # The report's mean is of the same differences less the fastest packet's: so the fastest packet is known.
-    fastest_ms = np.nanmean(behind_ms) - result.report["mean_delay_ms"]
-    return place | {"playout_ms": behind_ms - fastest_ms} | _figures(ticks)
+    return place | {"playout_ms": result.playout_ms} | _figures(ticks)
 
 
 def session_columns(result: SimulationReport, rate_hz: int) -> dict[str, npt.NDArray[Any]]:

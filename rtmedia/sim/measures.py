@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -34,17 +35,82 @@ _BASE_WINDOW_MS = 2_000
 _Floats = npt.NDArray[np.float64]
 
 
+@dataclass(frozen=True, eq=False)
+class Playout:
+    """The ticks that play something, and how late.
+
+    Attributes
+    ----------
+    playing : bool array
+        One mark for each tick of the run; the other arrays have an entry for each that is set.
+    media_ms, delay_ms : float64 arrays
+        Media time since the first packet, and the delay above the fastest packet: with a sender's pauses taking their time.
+    silent : bool array
+        Which of them lie in a pause.
+    fastest_ms : float
+        What the fastest packet took, from the sender's clock to the receiver's: the zero of `delay_ms`.
+    """
+
+    playing: npt.NDArray[np.bool_]
+    media_ms: _Floats
+    delay_ms: _Floats
+    silent: npt.NDArray[np.bool_]
+    fastest_ms: float
+
+    def of_ticks(self) -> _Floats:
+        """`delay_ms` for every tick, NaN while nothing plays."""
+        delay_ms = np.full(self.playing.size, np.nan)
+        delay_ms[self.playing] = self.delay_ms
+        return delay_ms
+
+
+def playout(ticks: npt.NDArray[Any], arrivals: Trace, *, rate_hz: int, start_ns: int, start_media_ms: float) -> Playout:
+    """How late each tick played.
+
+    Parameters
+    ----------
+    ticks, arrivals, rate_hz
+        As for `measure`.
+    start_ns
+        Time of the clock in `ticks` at which the stream began.
+    start_media_ms
+        Media time of the first packet.
+
+    Raises
+    ------
+    ConfigError
+        Nothing was played.
+
+    Notes
+    -----
+    Thread: any.   Real-time: no.
+    """
+    playing = ~np.isin(ticks["op"], (IDLE, WAIT, ENDED))
+    came, sent = int(np.isfinite(arrivals.arrival_ms).sum()), _sent(arrivals)
+    if came == 0 or not playing.any():
+        raise ConfigError(f"nothing was played: {came} of {sent} packets arrive; check the network's loss, or the arrival_ms column of a trace")
+    fastest_ms = float(np.nanmin(arrivals.arrival_ms - media_place_ms(arrivals)))
+    time_ms = (ticks["time_ns"][playing] - start_ns) / NS_PER_MS
+    media_ms = ticks["media_pos"][playing] * 1000.0 / rate_hz - start_media_ms
+    media_ms, silent = through_pauses(time_ms, media_ms, arrivals)
+    return Playout(playing, media_ms, time_ms - media_ms - fastest_ms, silent, fastest_ms)
+
+
+def _sent(arrivals: Trace) -> int:
+    return int(arrivals.seq[-1] - arrivals.seq[0]) + 1
+
+
 def measure(
     ticks: npt.NDArray[Any],
     totals: Any,
     arrivals: Trace,
+    heard: Playout,
     *,
     rate_hz: int,
-    start_ns: int,
-    start_media_ms: float,
     speech: npt.NDArray[np.bool_],
     price_ms: float,
     duplicates: int = 0,
+    overflow: int = 0,
     neteq: Mapping[str, float] | None = None,
     oracles: bool = True,
 ) -> dict[str, Any]:
@@ -58,56 +124,46 @@ def measure(
     totals
         The jitter buffer's, by name (`rtmedia.jitter.state.BUFFER_DTYPE`).
     arrivals
-        When each packet sent came, in ms from `start_ns`.
+        When each packet sent came, in ms from the stream's beginning.
+    heard
+        `playout` of these ticks.
     rate_hz
         Of the source.
-    start_ns
-        Time of the clock in `ticks` at which the stream began.
-    start_media_ms
-        Media time of the first packet.
     speech
         One mark per 10 ms of what was sent; the recording repeats.
     price_ms
         The price that the run was tuned for: its own cost and the oracles' are in it.
     duplicates
         Packets that came twice.
+    overflow
+        Packets that came when there was no room for them.
     neteq
         Totals by NetEQ's names, see `rtmedia.rooms.neteq`.
     oracles
         Whether to compute what could have been, see `rtmedia.sim.oracle`.
 
-    Raises
-    ------
-    ConfigError
-        Nothing was played.
-
     Notes
     -----
     Thread: any.   Real-time: no.
     """
-    playing = ticks[~np.isin(ticks["op"], (IDLE, WAIT, ENDED))]
-    if len(playing) == 0 or not np.isfinite(arrivals.arrival_ms).any():
-        raise ConfigError("nothing was played: no packet of the trace arrives; check its arrival_ms column")
-    fastest_ms = float(np.nanmin(arrivals.arrival_ms - media_place_ms(arrivals)))
-    time_ms = (playing["time_ns"] - start_ns) / NS_PER_MS
-    media_ms = playing["media_pos"] * 1000.0 / rate_hz - start_media_ms
-    media_ms, silent = through_pauses(time_ms, media_ms, arrivals)
+    playing, media_ms, delay_ms, silent = ticks[heard.playing], heard.media_ms, heard.delay_ms, heard.silent
     # The tick in which a pause begins waits for nothing else.
     paused = silent | ((playing["op"] == HOLD) & np.append(silent[1:], False))
-    delay_ms = time_ms - media_ms - fastest_ms
     frames = int(totals["total"])
     concealed = int(totals["concealed"]) / max(1, frames)
-    sent = int(arrivals.seq[-1] - arrivals.seq[0]) + 1
+    sent = _sent(arrivals)
     mean_ms = float(delay_ms.mean())
     report: dict[str, Any] = {
         "mean_delay_ms": mean_ms,
         **{f"p{share}_delay_ms": float(np.percentile(delay_ms, share)) for share in (50, 95, 99)},
+        "fastest_ms": heard.fastest_ms,
         **_shares(totals, frames, rate_hz),
         "speech_concealed_pct": _speech_share(media_ms[~paused], playing["concealed"][~paused], speech, rate_hz),
         "stretch_peak_pct": stretch_peak_pct(ticks),
         "late_pct": 100.0 * int(totals["late"]) / sent,
         "lost_pct": 100.0 * (sent - int(np.isfinite(arrivals.arrival_ms).sum())) / sent,
         "duplicate_pct": 100.0 * duplicates / sent,
+        "overflow_pct": 100.0 * overflow / sent,
         **_stops(totals, rate_hz),
         **_recovery(delay_ms),
         "packets": sent,
@@ -169,8 +225,13 @@ def through_pauses(time_ms: _Floats, media_ms: _Floats, arrivals: Trace) -> tupl
     begin_ms, length_ms = arrivals.timeline()
     end_ms = begin_ms + length_ms
     moved_ms = media_ms.copy()
-    for gap in np.flatnonzero(begin_ms[1:] > end_ms[:-1]).tolist():
-        inside = np.flatnonzero((media_ms > end_ms[gap] - 1e-3) & (media_ms < begin_ms[gap + 1] - 1e-3))
+    gaps = np.flatnonzero(begin_ms[1:] > end_ms[:-1])
+    # In the order of media time, which a splice may turn back: a pause's ticks then lie side by side.
+    order = np.argsort(media_ms, kind="stable")
+    first = np.searchsorted(media_ms, end_ms[gaps] - 1e-3, side="right", sorter=order)
+    behind = np.searchsorted(media_ms, begin_ms[gaps + 1] - 1e-3, side="left", sorter=order)
+    for gap, low, high in zip(gaps.tolist(), first.tolist(), behind.tolist(), strict=True):
+        inside = np.sort(order[low:high])
         if inside.size:
             passed_ms = media_ms[inside[0]] + time_ms[inside] - time_ms[inside[0]]
             moved_ms[inside] = np.maximum(media_ms[inside], np.minimum(begin_ms[gap + 1], passed_ms))

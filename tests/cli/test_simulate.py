@@ -379,6 +379,29 @@ def test_the_tick_log_is_what_the_report_averages(folder):
     assert times_ms == sorted(times_ms)
 
 
+def test_the_tick_log_of_a_sender_that_pauses_is_what_the_report_averages(folder):
+    words = ("--trace", "model:perfect?sender=talk&seconds=20", "--no-audio", "--ticks", "ticks.npz", "--json")
+    report = json.loads(simulate(*words).stdout)
+    with np.load("ticks.npz") as stored:
+        playout_ms = stored["playout_ms"]
+    assert np.nanmean(playout_ms) == pytest.approx(report["mean_delay_ms"])
+    assert np.nanmin(playout_ms) >= 0.0
+
+
+def test_more_at_once_than_there_is_room_for_is_told(folder):
+    rows = "".join(f"{n},{20 * n},{1_000 + n / 100}\n" for n in range(6_000))
+    (folder / "flood.csv").write_text(rows, "utf-8")
+    result = simulate("--trace", "flood.csv", "--no-audio", "--report", "report.json")
+    assert json.loads((folder / "report.json").read_text("utf-8"))["overflow_pct"] > 10.0
+    assert "without room" in result.output
+
+
+def test_a_network_that_delivers_nothing_is_named_as_such(folder):
+    result = simulate("--network", "loss=1", "--no-audio")
+    assert result.exit_code == 2
+    assert "0 of 150 packets arrive; check the network's loss" in " ".join(result.output.split())
+
+
 def test_the_tick_log_as_arrays_says_the_same(folder):
     assert simulate("--trace", "traces/calm.csv", "--ticks", "ticks.csv", "--quiet").exit_code == 0
     assert simulate("--trace", "traces/calm.csv", "--ticks", "ticks.npz", "--quiet").exit_code == 0

@@ -11,7 +11,7 @@ import pytest
 from rtmedia.errors import ConfigError
 from rtmedia.jitter.state import ACCELERATE, ADVANCE, BUFFER_DTYPE, DECELERATE, DRAIN, ENDED, HOLD, IDLE, NORMAL
 from rtmedia.rooms.doorways import TICK_DTYPE
-from rtmedia.sim.measures import PRICES_MS, measure, recoveries, relative_delay_s, stretch_peak_pct
+from rtmedia.sim.measures import PRICES_MS, measure, playout, recoveries, relative_delay_s, stretch_peak_pct, through_pauses
 from rtmedia.sim.trace import Trace
 
 RATE = 16_000
@@ -51,9 +51,11 @@ def totals_of(ticks, **more):
 
 
 def report_of(ticks, packets=None, *, speech=(True,), totals=None, **more):
-    settings = {"rate_hz": RATE, "start_ns": START_NS, "start_media_ms": 0.0, "price_ms": 5_000.0, "oracles": False} | more
+    start_media_ms = more.pop("start_media_ms", 0.0)
+    settings = {"rate_hz": RATE, "price_ms": 5_000.0, "oracles": False} | more
     came = arrivals([5.0] * 50) if packets is None else packets
-    return measure(ticks, totals_of(ticks) if totals is None else totals, came, speech=np.array(speech), **settings)
+    heard = playout(ticks, came, rate_hz=RATE, start_ns=START_NS, start_media_ms=start_media_ms)
+    return measure(ticks, totals_of(ticks) if totals is None else totals, came, heard, speech=np.array(speech), **settings)
 
 
 def test_the_delay_is_above_the_fastest_packet_and_counts_only_what_plays():
@@ -105,6 +107,39 @@ def test_the_recording_repeats():
 def test_losses_and_doubles_are_shares_of_what_was_sent():
     report = report_of(run_of([NORMAL] * 100), arrivals([5.0, None, 5.0, 5.0]), duplicates=2)
     assert (report["packets"], report["lost_pct"], report["duplicate_pct"]) == (4, 25.0, 50.0)
+
+
+def test_packets_that_found_no_room_are_a_share_of_what_was_sent():
+    report = report_of(run_of([NORMAL] * 100), arrivals([5.0] * 4), overflow=1)
+    assert (report["overflow_pct"], report["lost_pct"]) == (25.0, 0.0)
+
+
+def test_the_fastest_packet_is_the_zero_of_the_delay():
+    ticks, came = run_of([IDLE] * 2 + [NORMAL] * 20), arrivals([7.0, 5.0, 9.0])
+    heard = playout(ticks, came, rate_hz=RATE, start_ns=START_NS, start_media_ms=0.0)
+    assert report_of(ticks, came)["fastest_ms"] == heard.fastest_ms == 5.0
+    assert np.isnan(heard.of_ticks()).tolist() == [True] * 2 + [False] * 20
+    assert heard.of_ticks()[2:] == pytest.approx(30.0)
+
+
+def test_pauses_are_found_as_by_looking_through_all_ticks_for_each():
+    chance = np.random.default_rng(5)
+    send_ms = np.cumsum(chance.choice([20.0, 20.0, 20.0, 400.0], 80))
+    came = Trace("talk", np.arange(80), send_ms, send_ms + 5.0, np.full(80, 20.0))
+    time_ms = np.arange(0.0, send_ms[-1] - send_ms[0], 10.0)
+    media_ms = time_ms + chance.choice([-6.0, 0.0, 4.0], time_ms.size)  # not in order
+    begin_ms, length_ms = came.timeline()
+    moved_ms, silent = media_ms.copy(), np.zeros(media_ms.size, bool)
+    for end, begin in zip((begin_ms + length_ms)[:-1], begin_ms[1:], strict=True):
+        inside = np.flatnonzero((media_ms > end - 1e-3) & (media_ms < begin - 1e-3)) if begin > end else np.empty(0, int)
+        for at in inside:
+            passed_ms = media_ms[inside[0]] + time_ms[at] - time_ms[inside[0]]
+            moved_ms[at] = max(media_ms[at], min(begin, passed_ms))
+            silent[at] = moved_ms[at] < begin
+    found_ms, found_silent = through_pauses(time_ms, media_ms, came)
+    assert silent.any()
+    assert np.array_equal(found_ms, moved_ms)
+    assert np.array_equal(found_silent, silent)
 
 
 def test_rates_are_per_minute_played():
