@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +74,24 @@ def _in_folder(path: Path) -> Path:
     return path
 
 
+def _beside(folder: Path, plots: Sequence[Path | None]) -> Path:
+    """The picture over all: ``overview``, numbered where a run is called so too."""
+    taken = {path.stem.lower() for path in plots if path is not None}
+    name, number = "overview", 2
+    while name in taken:
+        name, number = f"overview-{number}", number + 1
+    return folder / f"{name}{PICTURES[0]}"
+
+
+def _few_words(paths: Sequence[Path]) -> list[str]:
+    """Files by their folders; where those are more than three, by the folder that these are in."""
+    counts = Counter(path.parent for path in paths)
+    if len(counts) > 3:
+        return [f"{len(paths)} files in {len(counts)} folders of {os.path.commonpath(counts) or '.'}"]
+    alone = {path.parent: path for path in paths}
+    return [str(alone[folder]) if counts[folder] == 1 else f"{counts[folder]} files in {folder}" for folder in sorted(counts)]
+
+
 @dataclass(frozen=True, slots=True)
 class Places:
     """Where everything of several runs goes.
@@ -105,15 +125,12 @@ class Places:
             else:
                 plots = places("plot", plot, runs, PICTURES)
                 if len(runs) > 1 and PLACEHOLDER not in plot:
-                    overview = Path(plot) / f"overview{PICTURES[0]}"
+                    overview = _beside(Path(plot), plots)
         files = zip(places("out", out, runs, (".wav",)), places("ticks", ticks, runs, (".csv", ".npz")), plots, strict=True)
         return cls(list(files), overview)
 
     def told(self) -> list[str]:
         """What was written, in few words: a folder instead of its many files. A run that failed has written nothing."""
         kinds = [[path for path in kind if path is not None and path.exists()] for kind in zip(*self.of_each, strict=True)]
-        said = []
-        for kind in kinds:
-            folders = sorted({path.parent for path in kind})
-            said += [str(path) for path in kind] if len(kind) < 2 else [f"{len(kind)} files in {folder}" for folder in folders[:3]]
+        said = [text for kind in kinds for text in _few_words(kind)]
         return said + ([str(self.overview)] if self.overview is not None and self.overview.exists() else [])

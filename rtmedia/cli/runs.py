@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rtmedia.errors import ConfigError
+from rtmedia.sim.names import bundle_member
 
 if TYPE_CHECKING:
     from rtmedia.config import Config
@@ -108,14 +110,14 @@ def expanded(given: Sequence[str]) -> list[str]:
     """Folders and bundles as the traces in them, each trace once, in the order given."""
     traces: dict[str, None] = {}
     for text in given:
-        path, bundled, member = text.rpartition(".npz:")
+        bundled = bundle_member(text)
         if text.startswith("model:"):
             from rtmedia.sim.models import trace_from_text
 
             trace_from_text(text)  # refused here and not by every run of it
             traces[text] = None
-        elif bundled:
-            traces.update(dict.fromkeys(_bundled(f"{path}.npz", member)))
+        elif bundled is not None:
+            traces.update(dict.fromkeys(_bundled(*bundled)))
         elif Path(text).is_dir():
             traces.update(dict.fromkeys(_inside(Path(text))))
         elif not Path(text).is_file():
@@ -130,7 +132,7 @@ def expanded(given: Sequence[str]) -> list[str]:
 
 
 def _inside(folder: Path) -> list[str]:
-    found = sorted(path for suffix in SUFFIXES for path in folder.rglob(f"*{suffix}") if path.is_file())
+    found = sorted(path for path in folder.rglob("*") if path.name.lower().endswith(SUFFIXES) and path.is_file())
     if not found:
         bundle = next(iter(sorted(folder.rglob("*.npz"))), None)
         hint = f"name the bundle itself: --trace {bundle}" if bundle else "name a folder that does, or a file"
@@ -152,24 +154,35 @@ def _bundled(path: str, member: str) -> list[str]:
 
 
 def _named(traces: Sequence[str]) -> list[tuple[str, str]]:
-    """Each trace with its name: that of the file, and as many of its folders as it takes to tell it from the others."""
-    parts = [_parts(trace) for trace in traces]
-    names = []
+    """Each trace with its name: that of the file, and as many of its folders as it takes to tell it from the others.
+
+    Where that does not tell them apart, the file's whole name does (``a.csv`` and ``a.csv.gz`` in one folder), or else a number
+    (one file by two paths).
+    """
+    short = [_parts(trace) for trace in traces]
+    counts = Counter(short)
+    parts = [(*own[:-1], Path(trace).name) if counts[own] > 1 else own for own, trace in zip(short, traces, strict=True)]
+    names: list[str] = []
     for own in parts:
         depth = next(
             (n for n in range(1, len(own)) if sum(other[-n:] == own[-n:] for other in parts) == 1),
-            len(own),
+            len(own) if parts.count(own) == 1 else 1,
         )
-        names.append("/".join(own[-depth:]))
+        wanted = "/".join(own[-depth:])
+        name, number = wanted, 2
+        while name in names:
+            name, number = f"{wanted}-{number}", number + 1
+        names.append(name)
     return list(zip(names, traces, strict=True))
 
 
 def _parts(trace: str) -> tuple[str, ...]:
     if trace.startswith("model:"):
         return (trace.removeprefix("model:"),)
-    path, bundled, member = trace.rpartition(".npz:")
-    if bundled:
-        return (*Path(path).parts, member)
+    bundled = bundle_member(trace)
+    if bundled is not None:
+        path, member = bundled
+        return (*Path(path).with_suffix("").parts, member)
     name = Path(trace).name
     for suffix in reversed(SUFFIXES):
         if name.lower().endswith(suffix):

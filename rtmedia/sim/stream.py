@@ -25,6 +25,7 @@ from rtmedia.codec import codec_named
 from rtmedia.errors import ConfigError
 from rtmedia.ports import RATES_HZ, Block
 from rtmedia.sim.models import trace_from_text
+from rtmedia.sim.names import bundle_member
 from rtmedia.sim.network import Network, NetworkModel, TraceNetwork
 from rtmedia.sim.options import ServerOptions
 from rtmedia.sim.script import Script, Utterance, conversation, read_script
@@ -100,11 +101,12 @@ def _check_lengths(trace: Trace) -> None:
 def _trace(name: str, seed: int) -> Trace:
     if name.startswith("model:"):
         return trace_from_text(name, seed)
-    path, bundled, member = name.rpartition(".npz:")
-    if not bundled:
+    bundled = bundle_member(name)
+    if bundled is None:
         return read_trace(name)
+    path, member = bundled
     try:
-        facts = os.stat(f"{path}.npz")
+        facts = os.stat(path)
     except OSError:
         facts = None
     return _of_bundle(path, member, facts)
@@ -113,9 +115,9 @@ def _trace(name: str, seed: int) -> Trace:
 @functools.lru_cache(maxsize=32)
 def _of_bundle(path: str, member: str, facts: os.stat_result | None) -> Trace:
     """One trace of a bundle; `facts` tell whether the file is still the same."""
-    bundle = read_bundle(f"{path}.npz", member)
+    bundle = read_bundle(path, member)
     if member not in bundle:
-        raise ConfigError(f"trace bundle {path}.npz has no {member!r}; it has {', '.join(sorted(read_bundle(f'{path}.npz')))}")
+        raise ConfigError(f"trace bundle {path} has no {member!r}; it has {', '.join(sorted(read_bundle(path)))}")
     return bundle[member]
 
 

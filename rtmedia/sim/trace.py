@@ -44,6 +44,7 @@ _HEADER = "seq,send_ms,arrival_ms"
 _LONG_HEADER = f"{_HEADER},length_ms"
 _Row = tuple[int, float, float, float]
 _LIMIT_MS = 1e10  # four months; keeps every time exact in nanoseconds (and finds seconds or microseconds in the wrong column)
+_LONGEST_MS = 86_400_000.0  # a day: a simulation takes as long as its times say, and one in microseconds would take for ever
 _MAX_PACKETS = 10_000_000
 _LOST = np.iinfo(np.int32).min
 
@@ -149,7 +150,14 @@ def parse_trace(text: str, name: str) -> Trace:
             continue
         if not rows and len(fields) == 4:
             columns = _LONG_HEADER
-        rows.append(_row(fields, columns, f"trace {name}, line {number}", rows[-1] if rows else None))
+        where = f"trace {name}, line {number}"
+        rows.append(_row(fields, columns, where, rows[-1] if rows else None))
+        for column, time_ms in zip(("send_ms", "arrival_ms"), rows[-1][1:3], strict=True):
+            if abs(time_ms - rows[0][1]) > _LONGEST_MS:
+                raise ConfigError(
+                    f"{where}: {column} is {time_ms}, more than 24 h from the first send_ms, {rows[0][1]}; "
+                    "give milliseconds from one origin, and cut a longer trace"
+                )
     if not rows:
         raise ConfigError(f"trace {name} holds no packets; its rows are {_HEADER}")
     if rows[-1][0] - rows[0][0] >= _MAX_PACKETS:
@@ -195,7 +203,7 @@ def read_trace(path: str | Path) -> Trace:
     """Read a trace file (``.csv`` or ``.csv.gz``)."""
     path = Path(path)
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        data = gzip.decompress(path.read_bytes()) if path.suffix.lower() == ".gz" else path.read_bytes()
         text = data.decode("utf-8")
     except (OSError, EOFError, UnicodeDecodeError, zlib.error) as exc:
         raise ConfigError(f"trace file {path} cannot be read ({exc}); check the path and the file") from exc
@@ -220,7 +228,7 @@ def write_trace(trace: Trace, path: str | Path, comments: Iterable[str] = ()) ->
     """Write a trace file; a name that ends in ``.gz`` is compressed, the same octets for the same trace."""
     path = Path(path)
     data = format_trace(trace, comments).encode()
-    path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
+    path.write_bytes(gzip.compress(data, mtime=0) if path.suffix.lower() == ".gz" else data)
 
 
 def read_bundle(path: str | Path, only: str | None = None) -> dict[str, Trace]:

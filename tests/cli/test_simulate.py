@@ -24,6 +24,8 @@ from rtmedia.cli.tables import as_json, print_table
 from rtmedia.cli.ticklog import write_ticks
 from rtmedia.config import Config
 from rtmedia.errors import ConfigError
+from rtmedia.sim.options import ServerOptions
+from rtmedia.sim.stream import Material
 from rtmedia.sim.trace import Trace, write_bundle
 
 PACKETS = 120  # 2.4 s
@@ -137,6 +139,29 @@ def test_names_that_a_file_cannot_have_are_changed_and_stay_different(folder):
     assert [run.stem for run in runs_of(["a b.csv", "a_b.csv"], [10_000.0])] == ["a_b", "a_b-2"]
 
 
+def test_files_that_differ_in_their_suffix_alone_are_told_apart(folder):
+    (folder / "traces" / "calm.csv.gz").write_bytes(gzip.compress(trace_text().encode()))
+    names = [run.name for run in runs_of(["traces", str(folder / "traces" / "stall.csv")], [10_000.0])]
+    assert len(set(names)) == len(names) == 5
+    assert names[:2] == ["calm.csv", "calm.csv.gz"]
+
+
+def test_a_file_by_two_paths_has_two_names(folder):
+    assert [run.name for run in runs_of(["./traces/stall.csv", "traces/stall.csv"], [10_000.0])] == ["stall.csv", "stall.csv-2"]
+
+
+def test_the_case_of_a_suffix_does_not_matter(folder):
+    (folder / "LOUD.CSV").write_text(trace_text(), "utf-8")
+    number = np.arange(PACKETS)
+    write_bundle([Trace("one", number, number * 20.0, number * 20.0 + 30.0)], "many.npz")
+    Path("many.npz").rename("MANY.NPZ")
+    assert [run.trace for run in runs_of(["LOUD.CSV", "MANY.NPZ", "MANY.NPZ:one"], [10_000.0])] == ["LOUD.CSV", "MANY.NPZ:one"]
+    assert Material.of(ServerOptions(trace="MANY.NPZ:one")).trace is not None
+    (folder / "mixed").mkdir()
+    Path("LOUD.CSV").rename("mixed/LOUD.CSV")
+    assert expanded(["mixed"]) == [str(Path("mixed", "LOUD.CSV"))]
+
+
 def test_without_a_trace_the_network_model_runs():
     (run,) = runs_of([], [10_000.0], "loss=0.02")
     assert run.trace is None
@@ -223,6 +248,22 @@ def test_one_run_writes_files_and_many_write_into_folders(folder):
 
 def test_one_run_may_write_into_a_folder_too(folder):
     assert Places.of([run_named("one")], out="traces", ticks=None, plot=None).of_each == [(Path("traces", "one.wav"), None, None)]
+
+
+def test_files_in_a_folder_each_are_told_by_their_folders(folder):
+    two = Places.of([run_named("one"), run_named("two")], out="runs/{run}/x.wav", ticks=None, plot=None)
+    five = Places.of([run_named(str(n)) for n in range(5)], out="more/{run}/x.wav", ticks=None, plot=None)
+    for path, _, _ in (*two.of_each, *five.of_each):
+        path.touch()
+    assert two.told() == [str(Path("runs", "one", "x.wav")), str(Path("runs", "two", "x.wav"))]
+    assert five.told() == ["5 files in 5 folders of more"]
+
+
+def test_a_trace_called_overview_keeps_its_picture(folder):
+    pytest.importorskip("matplotlib")
+    many = Places.of([run_named("Overview"), run_named("two")], out=None, ticks=None, plot="pictures")
+    assert many.of_each[0][2] == Path("pictures", "Overview.png")
+    assert many.overview == Path("pictures", "overview-2.png")
 
 
 def test_a_picture_of_many_runs_is_one_file_or_a_folder_of_them(folder):

@@ -71,6 +71,8 @@ def test_a_packet_without_a_row_is_lost():
         ("1,0,1\n0,20,21\n", "seq is 0 after 1"),
         ("0,20,21\n1,20,22\n", r"send_ms is 20\.0 after 20\.0"),
         ("0,0,1\n99999999,20,21\n", "spans 100000000 packets"),
+        ("0,5,9\n1,25,30000000.5\n2,90000000,\n", r"line 3: send_ms is 90000000\.0, more than 24 h from the first send_ms, 5\.0"),
+        ("0,0,1\n1,20,86400001\n", r"line 2: arrival_ms is 86400001\.0, more than 24 h"),
     ],
 )
 def test_a_broken_trace_is_refused_with_its_line(text, complaint):
@@ -102,7 +104,7 @@ def test_what_is_written_is_read_again(trace):
     assert same(parse_trace(format_trace(trace, ["seeded"]), "x"), trace)
 
 
-@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz"])
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "T.CSV.GZ"])
 def test_files_may_be_compressed(tmp_path, name):
     trace = parse_trace(EXAMPLE, "x")
     write_trace(trace, tmp_path / name)
