@@ -45,6 +45,15 @@ POLL_TICKS = 1024
 EPOCH_NS = 1_000 * NS_PER_S
 #: After the last packet, playback may take so long to end.
 TAIL_LIMIT_NS = 60 * NS_PER_S
+#: Of the loopback's settings: faults of a server or of one connection of several. A simulation is one connection that holds.
+_ONLY_LIVE = (
+    "junk",
+    "json_audio",
+    "disconnect_after_s",
+    "hang_after_s",
+    "hang_pong",
+    "hang_times",
+)
 
 
 @dataclass(frozen=True)
@@ -101,7 +110,8 @@ def simulate(
     Parameters
     ----------
     config
-        As for an engine; of `source` only a ``loopback:?…`` query is used, the sink not at all.
+        As for an engine; of `source` only a ``loopback:?…`` query is used, the sink not at all. Faults of the server in it
+        (``junk json_audio disconnect_after_s hang_…``) are refused: there is one connection, and it holds.
     trace
         CSV of arrivals (``seq,send_ms,arrival_ms``), or ``model:NAME?setting=value`` (`rtmedia.sim.models`); without one, the
         loopback's network model.
@@ -230,6 +240,13 @@ def _options(config: Config, trace: str | Path | None, speech: str | Path | None
     """The loopback's query, with what the caller names put over it."""
     query = config.source if config.source.startswith("loopback:") else "loopback:"
     options = ServerOptions.from_query(query)
+    for name in _ONLY_LIVE:
+        value = getattr(options, name)
+        if value != ServerOptions.__dataclass_fields__[name].default:
+            raise ConfigError(
+                f"{name} is {int(value) if isinstance(value, bool) else value}, which a simulation does not do: "
+                "leave it out, or try it live with `rtmedia demo` or `rtmedia serve`"
+            )
     changes: dict[str, Any] = {"codec": config.codec, "channels": config.channels, "header": config.header}
     if trace is not None:
         changes["trace"] = str(trace)

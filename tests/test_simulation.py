@@ -267,6 +267,13 @@ def test_two_runs_without_sound_are_equal_whatever_was_simulated_in_between():
     assert a.ticks.tobytes() == b.ticks.tobytes()
 
 
+@pytest.mark.parametrize("fault", ["junk=0.1", "json_audio=1", "disconnect_after_s=2.0", "hang_after_s=1.0", "hang_pong=0", "hang_times=1"])
+def test_a_servers_faults_are_refused_and_not_ignored(fault):
+    name, value = fault.split("=")
+    with pytest.raises(ConfigError, match=f"{name} is {value}, which a simulation does not do: leave it out"):
+        simulate(Config(source=f"loopback:?{fault}"))
+
+
 def test_a_stream_without_end_is_refused():
     with pytest.raises(ConfigError, match="never ends"):
         simulate(Config(source="loopback:?loop=1", effects=()))
