@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from urllib.parse import urlsplit, urlunsplit
 
-NS_PER_US = 1_000
 NS_PER_MS = 1_000_000
 NS_PER_S = 1_000_000_000
 

@@ -49,8 +49,7 @@ from rtmedia.rt.memory import view_f4, view_i8
 SUB_WINDOWS, SUB_FRAMES = 8, 6
 CALM_PAST = SMOOTH_PAST + SUB_WINDOWS
 ROWS = CALM_PAST + SUB_WINDOWS
-MAX_BINS = 769
-#: Room for one neighbour on either side; a multiple of a cache line, and no power of two.
+#: Room for 769 bins and one neighbour on either side; a multiple of a cache line, and no power of two.
 GUARD, ROW = 16, 800
 
 #: Integers of one channel's memory.

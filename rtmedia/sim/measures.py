@@ -88,7 +88,9 @@ def playout(ticks: npt.NDArray[Any], arrivals: Trace, *, rate_hz: int, start_ns:
     playing = ~np.isin(ticks["op"], (IDLE, WAIT, ENDED))
     came, sent = int(np.isfinite(arrivals.arrival_ms).sum()), _sent(arrivals)
     if came == 0 or not playing.any():
-        raise ConfigError(f"nothing was played: {came} of {sent} packets arrive; check the network's loss, or the arrival_ms column of a trace")
+        raise ConfigError(
+            f"nothing was played: {came} of {sent} packets arrive; check the network's loss, or the arrival_ms column of a trace"
+        )
     fastest_ms = float(np.nanmin(arrivals.arrival_ms - media_place_ms(arrivals)))
     time_ms = (ticks["time_ns"][playing] - start_ns) / NS_PER_MS
     media_ms = ticks["media_pos"][playing] * 1000.0 / rate_hz - start_media_ms

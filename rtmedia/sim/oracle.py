@@ -82,18 +82,6 @@ def lateness_ms(trace: Trace) -> npt.NDArray[np.float64]:
     return late
 
 
-def constant_delay_for_miss(trace: Trace, concealed_pct: float) -> float:
-    """The smallest constant delay, in ms, with which at most `concealed_pct` of the packets are missed.
-
-    Infinite where more than that are lost.
-    """
-    if not 0.0 <= concealed_pct <= 100.0:
-        raise ConfigError(f"concealed_pct is {concealed_pct}; it must lie between 0 and 100")
-    late = np.sort(lateness_ms(trace))
-    missed = min(int(late.size * concealed_pct / 100.0 + 1e-9), late.size)
-    return float(late[late.size - 1 - missed]) if missed < late.size else 0.0
-
-
 def constant_oracle(trace: Trace, price_ms: float) -> Bound:
     """The constant delay with the least J: the delay itself plus price times share of packets missed."""
     late = np.sort(lateness_ms(trace))

@@ -29,8 +29,8 @@ class Timetable:
     texts : tuple of (due_ns, message)
     arrivals : Trace
         The first arrival of every packet sent, in ms from the stream's beginning.
-    sent, lost, duplicates : int
-        Packets.
+    duplicates : int
+        Packets that arrive again.
     """
 
     packet: npt.NDArray[np.int64]
@@ -38,8 +38,6 @@ class Timetable:
     timestamp_ms: npt.NDArray[np.int64]
     texts: tuple[tuple[int, str], ...]
     arrivals: Trace
-    sent: int
-    lost: int
     duplicates: int
 
     @property
@@ -79,7 +77,5 @@ def timetable(program: Program) -> Timetable:
             arrival_ms,
             program.lengths_ms(),
         ),
-        sent=program.packets,
-        lost=int(np.count_nonzero(arrivals == 0)),
         duplicates=int(np.maximum(arrivals - 1, 0).sum()),
     )

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rtmedia.errors import ConfigError
 from rtmedia.sim import oracle
-from rtmedia.sim.oracle import Bound, constant_delay_for_miss, constant_oracle, lateness_ms, oracle_report, schedule_oracle
+from rtmedia.sim.oracle import Bound, constant_oracle, lateness_ms, oracle_report, schedule_oracle
 from rtmedia.sim.trace import Trace, read_bundle
 
 BUNDLE = read_bundle(Path(__file__).parent.parent / "data" / "traces" / "traces.npz")
@@ -147,12 +147,8 @@ def test_a_packet_without_a_row_is_a_lost_one():
     assert schedule_oracle(with_rows, 500.0) == schedule_oracle(without, 500.0)
 
 
-def test_the_constant_delay_for_a_share_of_misses_is_the_quantile():
+def test_the_constant_oracle_gives_up_packets_only_below_their_price():
     trace = trace_of([10.0 + i for i in range(98)] + [None, None])
-    assert constant_delay_for_miss(trace, 2.0) == 97.0
-    assert constant_delay_for_miss(trace, 12.0) == 87.0
-    assert constant_delay_for_miss(trace, 100.0) == 0.0
-    assert constant_delay_for_miss(trace, 1.9) == math.inf
     # one ms less delay costs one packet of a hundred: worth it only below a price of 100 ms
     assert constant_oracle(trace, 101.0) == Bound(pytest.approx(97.0 + 2.02), 97.0, 2.0)
     assert constant_oracle(trace, 99.0).delay_ms == 0.0
@@ -187,7 +183,6 @@ def test_the_report_holds_plain_numbers():
     ("call", "words"),
     [
         (lambda: lateness_ms(trace_of([None, None])), "no packet of trace made up arrives"),
-        (lambda: constant_delay_for_miss(trace_of([0.0]), 101.0), "between 0 and 100"),
         (lambda: schedule_oracle(trace_of([0.0]), 1.0, stretch=1.0), "between 0 and 0.9"),
     ],
 )

@@ -41,13 +41,13 @@ def compared(made):
 @pytest.mark.parametrize("lead_ms", [0, 300, -200])
 def test_a_model_brings_what_the_server_sends(name, lead_ms):
     table = compared(program(NETWORKS[name], transcript_lead_ms=lead_ms, start_seq=2**32 - 5, junk=0.1))
-    assert table.sent - table.lost + table.duplicates == len(table.packet)
+    assert len(table.arrivals) - table.arrivals.lost + table.duplicates == len(table.packet)
 
 
 @pytest.mark.parametrize("name", ["ge_loss3", "gamma_reorder", "ws_stall"])
 def test_a_trace_brings_what_the_server_sends(name):
     trace = read_bundle(BUNDLE, name)[name]
-    assert compared(program(trace=trace)).lost == trace.lost
+    assert compared(program(trace=trace)).arrivals.lost == trace.lost
 
 
 def test_a_bundle_gives_the_one_trace_that_is_asked_for():
