@@ -44,7 +44,8 @@ STEPS = 64  # room for the ladder and both limits
 DISCOUNT_MS = 40_000.0
 #: Before anything is known, the past counts as calm for so long: one outage in the first seconds is not yet a habit.
 CALM_MS = 5_000.0
-#: What concealment costs a candidate, as a part of its price: reality is kinder, with pauses and parts of blocks.
+#: What waiting costs a candidate, as a part of its price: reality is kinder, with pauses and parts of blocks. What was
+#: overtaken and comes too late costs all of it: its words are gone.
 PRICE_SHARE = 0.7
 #: Stretching costs this part of what concealing the same time does.
 STRETCH_SHARE = 0.05
@@ -170,6 +171,7 @@ def target_update(address, arrival_ms, media_ms, packet_ms, base_ms, relative_ms
     build_ms = passed_ms * BUILD
     price = s.price
     stretch_price = STRETCH_SHARE * price
+    lost_price = price / PRICE_SHARE
     least = math.inf
     for memory in range(MEMORIES):
         asked = _covering(_spike(address, memory, arrival_ms)) if memory > 0 else 0.0
@@ -188,7 +190,7 @@ def target_update(address, arrival_ms, media_ms, packet_ms, base_ms, relative_ms
             short = relative_ms - delay
             if short > 0.0:
                 if overtaken:  # newer audio is here: it is not waited for
-                    cost += price * min(packet_ms, short + ROUNDING_MS)
+                    cost += lost_price * min(packet_ms, short + ROUNDING_MS)
                 else:
                     drained = min(short, DRAIN_GAIN * max(0.0, delay - DRAIN_AFTER_MS))
                     cost += stretch_price * drained

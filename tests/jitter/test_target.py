@@ -53,7 +53,7 @@ def reference_cost(packets, constant, memory, price_ms, limit_ms=1_000.0):
         cost = cost * math.exp(-passed / t.DISCOUNT_MS) + passed * delay + t.STRETCH_SHARE * price * abs(delay - before)
         short = late - delay
         if short > 0 and overtaken:
-            cost += price * min(20.0, short + t.ROUNDING_MS)
+            cost += price / t.PRICE_SHARE * min(20.0, short + t.ROUNDING_MS)
         elif short > 0:
             drained = min(short, t.DRAIN_GAIN * max(0.0, delay - t.DRAIN_AFTER_MS))
             cost += t.STRETCH_SHARE * price * drained + (
