@@ -46,23 +46,36 @@ class Played:
         Share of the *speech* that was made up; None where nobody knows.
     events
         How often a concealment began; None where nobody knows.
+    closed_pct
+        Share that was left out without being made up: of lost sound, by a buffer that closes gaps. J does not charge it.
     """
 
     delay_ms: float
     concealed_pct: float
     speech_pct: float | None = None
     events: int | None = None
+    closed_pct: float = 0.0
 
     def cost_ms(self, price_ms: float = PRICE_MS) -> float:
         """J."""
         return self.delay_ms + price_ms * self.concealed_pct / 100.0
+
+    def full_cost_ms(self) -> float:
+        """J with closed gaps counted as if they were concealed: what to compare with those that make up all that is lost."""
+        return self.cost_ms() + PRICE_MS * self.closed_pct / 100.0
 
 
 def rtmedia(case: Case, price_ms: float = PRICE_MS) -> Played:
     """The production rooms, through `rtmedia.simulate`, effects off."""
     result = simulate(Config(effects=(), jitter=Jitter(price_ms=price_ms)), trace=case.source, oracles=False)
     report = result.report
-    return Played(report["mean_delay_ms"], report["concealed_pct"], report["speech_concealed_pct"], report["concealment_events"])
+    return Played(
+        report["mean_delay_ms"],
+        report["concealed_pct"],
+        report["speech_concealed_pct"],
+        report["concealment_events"],
+        report["closed_pct"],
+    )
 
 
 def fixed(trace: Trace, latency_ms: float = 200.0) -> Played:

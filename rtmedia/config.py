@@ -113,16 +113,23 @@ class Jitter:
     ----------
     profile
         ``"conversation"`` (at most 1.5 s behind; a longer stall's backlog is skipped) or ``"listening"`` (every word is played,
-        up to 20 s behind; the delay is then worked off by faster speech).
+        up to 20 s behind; the delay is then worked off by faster speech). After a stall of 3 s the first skips 2.9 s of
+        words, the second none; on networks without such stalls both are the same.
     transport
-        ``"tcp"`` (in order, nothing lost, stalls) or ``"udp"``; ``"auto"``: the source says.
+        ``"tcp"`` (in order, nothing lost, stalls) or ``"udp"``; ``"auto"``: the source says. With 3 % lost in bursts
+        ``"udp"`` conceals 2.15 %, ``"tcp"`` 1.36 %, because it closes gaps at once; on stalls they are the same.
     price_ms
         Delay, in ms, that is worth as much as 100 % concealment: 10 000 means that 1 % of concealment costs as
-        much as 100 ms of delay. Higher is smoother and later.
-    min_delay_ms, max_delay_ms
-        Limits of the target delay.
+        much as 100 ms of delay. Higher is smoother and later: 3000, 10 000, 30 000 give 48, 64, 84 ms of mean delay with
+        1.06, 0.74, 0.62 % concealed over the twenty recorded networks of ``tests/data/traces``; so are the figures below.
+    min_delay_ms
+        Least target delay. 40 instead of 10: 17 ms more mean delay, 0.60 instead of 0.74 % concealed; 5 changes nothing.
+    max_delay_ms
+        Largest target delay, 1000 or (``"listening"``) 4000 where None. 100: 57 ms of mean delay with 0.91 % concealed; from
+        400 on it changes nothing.
     start_delay_ms
-        Least target until two seconds have been measured.
+        Least target until two seconds have been measured. 60 instead of 20: 1.2 ms more mean delay over 80 s, 0.72 instead
+        of 0.74 % concealed.
     drift
         How the delay is brought back to its target, be it that the clocks of sender and sound card differ or that the
         network changed. ``"splice"``: one pitch period is cut out or repeated now and then; for speech. ``"resample"``: the

@@ -31,7 +31,7 @@ from numba import carray
 
 from rtmedia.dsp.stretch import noise_floor_update
 from rtmedia.jitter.conceal import background_update, conceal_begin, conceal_next
-from rtmedia.jitter.delay import delay_control, delay_gap, delay_margin
+from rtmedia.jitter.delay import delay_control, delay_gap, delay_wanted
 from rtmedia.jitter.plan import SLACK_MS, is_draining, mean_square, noise_is_quiet, plan_splice, playout_delay, steering_error
 from rtmedia.jitter.splice_map import recall_mean_square
 from rtmedia.jitter.state import (
@@ -54,9 +54,18 @@ from rtmedia.jitter.state import (
     STALL_MS,
     WAIT,
 )
-from rtmedia.jitter.timeline import buffer_available, merge_at_m, next_entry, splice_now, store_read
+from rtmedia.jitter.timeline import buffer_available, merge_at_m, next_entry, splice_now, store_read, wait_was_pause
 from rtmedia.rt.kernel import copy_octets, kernel, pointer_void
 from rtmedia.rt.memory import view_block, view_f4, view_f8
+
+#: Of a backlog that is skipped, so much stays at least: two packets.
+KEEP_MS = 40.0
+#: For so long silence alone is left out of a backlog; then comes the jump.
+PATIENCE_TICKS = 30
+#: Without order, a packet is given so long to be overtaken before it counts as lost: one packet.
+OVERTAKING_MS = 20.0
+#: Without order, after a stop: part of the delay that must be there (NetEQ: half).
+RESUME_SHARE = 0.5
 
 
 @kernel("void(i8, i8)")
@@ -84,13 +93,14 @@ def _conceal(address, filled, frames):
     _make_up(address, filled, frames)
     if b.conceal_run == 0:
         b.conceal_events += 1
+        b.longest_before = b.longest_stall
     before = b.conceal_run
     b.conceal_run += frames
     b.concealed += frames
     b.tick_concealed += frames
     stall = int(STALL_MS * b.frames_per_ms)
     if b.conceal_run >= stall:
-        b.silent_concealed += frames
+        b.silent_concealed += min(frames, b.conceal_run - stall)
         if before < stall:
             b.stalls += 1
         b.longest_stall = max(b.longest_stall, b.conceal_run)
@@ -100,19 +110,7 @@ def _conceal(address, filled, frames):
 def _pause(address, filled, rest, gap):
     """The sender said nothing for `gap` frames: silence, and time may pass for free. Returns the frames made."""
     b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
-    waited = min(b.hold_credit, gap)
-    if waited > 0:  # what was waited for was this silence: no stall, no concealment
-        b.hold_credit = 0
-        b.concealed -= waited
-        b.held -= waited
-        b.paused += waited
-        stall = int(STALL_MS * b.frames_per_ms)
-        if b.conceal_run >= stall:
-            b.stalls -= 1
-            b.silent_concealed -= min(waited, b.conceal_run - stall)
-        if waited >= b.conceal_run:
-            b.conceal_events -= 1
-        b.conceal_run = 0
+    wait_was_pause(address, min(b.hold_credit, gap))
     spare = int((b.d_ms - b.control_ms) * b.frames_per_ms)
     skip = min(max(0, spare), gap)
     b.m += skip
@@ -149,17 +147,18 @@ def _mind_the_backlog(address, error_ms):
         b.over_cap_ticks = 0
         return
     b.over_cap_ticks += 1
-    keep = int(max(b.control_ms, 40.0) * b.frames_per_ms)
+    keep = int(max(b.control_ms, KEEP_MS) * b.frames_per_ms)
     most = b.newest_end - b.m - keep
     if most < b.block:
         return
     jump = 0
-    if b.over_cap_ticks > 30:
+    if b.over_cap_ticks > PATIENCE_TICKS:
         jump = min(int(error_ms * b.frames_per_ms), most)
         b.over_cap_ticks = 0
     else:
         # a look at the coming second: whole silent blocks go
-        while jump + b.block <= min(most, b.rate_hz) and noise_is_quiet(address, mean_square(address, b.m + jump, b.block)):
+        known = min(most, b.rate_hz, buffer_available(address, b.m))
+        while jump + b.block <= known and noise_is_quiet(address, mean_square(address, b.m + jump, b.block)):
             jump += b.block
         jump -= b.block  # keep one, so that words do not run into each other
     if jump <= 0:
@@ -176,7 +175,7 @@ def _close_gap(address, filled, gap):
     """What is lost need not be made up for as far as we are late anyway; returns the frames that m went on."""
     b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
     now_ms = b.last_tick_ms
-    spare_ms = playout_delay(address, now_ms) - (b.control_ms - delay_margin(b.delay, now_ms))
+    spare_ms = playout_delay(address, now_ms) - delay_wanted(b.delay, now_ms)
     delay_gap(b.delay, now_ms)
     closed = min(int(spare_ms * b.frames_per_ms), gap)
     if closed <= 0:
@@ -194,7 +193,7 @@ def _waits_for_more(address):
     if b.ordered or b.ended or b.conceal_run < int(STALL_MS * b.frames_per_ms):
         return False
     waiting_ms = (b.newest_end - b.m) / b.frames_per_ms + max(0.0, b.last_tick_ms - b.last_arrival_ms)
-    return waiting_ms < 0.5 * b.control_ms
+    return waiting_ms < RESUME_SHARE * b.control_ms
 
 
 @kernel("i8(i8)")
@@ -244,7 +243,7 @@ def _fill(address):
             op = PAUSE
             continue
         waited = b.last_tick_ms - entry.arrival_ms
-        if b.ordered == 0 and waited < 20.0:
+        if b.ordered == 0 and waited < OVERTAKING_MS:
             _conceal(address, filled, rest)
             b.held += rest
             b.hold_credit += rest
@@ -364,7 +363,7 @@ def buffer_hold(address, now_ms, limit_frames):
     """Playback stands still on purpose for one tick: m stays; past the limit, the oldest audio is skipped."""
     b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
     b.last_tick_ms = now_ms
-    if b.phase != PLAYING:
+    if b.phase == EMPTY:
         return
     b.held_ms += b.block / b.frames_per_ms
     excess = b.newest_end - b.m - limit_frames

@@ -5,7 +5,7 @@ block is made at once, so if a packet begins in its middle, that packet must be 
 all delays that protect equally, one in ten milliseconds wastes nothing. Splices aim for it (`steering_error`).
 
 While the next packet is overdue by more than packets usually are (`is_draining`), what is left is stretched: speech by
-as much again at most (no period is played more than twice on average), a pause without limit, for silence may last.
+two and a half times at most, a pause without limit, for silence may last.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ DRAIN_SPEECH, DRAIN_QUIET = 0.6, 1.0
 SHED_SPEECH, SHED_SPEECH_FAR, SHED_QUIET = 0.20, 0.40, 1.0
 BUILD_SPEECH, BUILD_QUIET = 0.10, 0.50
 FAR_MS = 150.0
+#: How alike two pieces must be (NetEQ: 0.9), how much less when the delay is far off, and while draining, when the choice is a hole.
+LIKE, LIKE_LESS, LIKE_LEAST_AT_MS = 0.9, 0.4, 200.0
+LIKE_DRAINING = 0.7
 #: Shift that may be saved up, and shift at the first sign of a stall.
 BUDGET_MS = 15.0
 DRAIN_BUDGET_MS = 5.0
@@ -154,8 +157,9 @@ def plan_splice(address, error_ms, draining, available):
     else:
         b.wish = 0
         return
-    if wish != b.wish:
-        b.wish = wish
+    aim = 2 * wish if draining else wish
+    if aim != b.wish:
+        b.wish = aim
         if draining:
             b.drains += 1
             b.budget_ms = max(b.budget_ms, DRAIN_BUDGET_MS)
@@ -182,9 +186,9 @@ def plan_splice(address, error_ms, draining, available):
         return
     result = view_f8(b.splice_result, 8)
     likeness = result[2]
-    needed = 0.9 - 0.4 * min(1.0, abs(error_ms) / 200.0)
+    needed = LIKE - LIKE_LESS * min(1.0, abs(error_ms) / LIKE_LEAST_AT_MS)
     if draining:
-        needed = min(needed, 0.7)
+        needed = min(needed, LIKE_DRAINING)
     if likeness < needed and not noise_is_quiet(address, result[3]):
         return
     b.splice = wish

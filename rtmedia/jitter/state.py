@@ -126,6 +126,7 @@ BUFFER_DTYPE = np.dtype(
         ("resync", "i8"),
         ("stalls", "i8"),
         ("longest_stall", "i8"),
+        ("longest_before", "i8"),  # what that was before the concealment that goes on
         ("late", "i8"),
         ("duplicate", "i8"),
         ("inserted", "i8"),
@@ -134,7 +135,7 @@ BUFFER_DTYPE = np.dtype(
 
 
 class Buffer:
-    """The memory of one jitter buffer; the functions below work on its address.
+    """The memory of one jitter buffer; the kernels of `buffer` and `timeline` work on its address.
 
     Parameters
     ----------

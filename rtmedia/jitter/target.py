@@ -49,7 +49,7 @@ CALM_MS = 5_000.0
 PRICE_SHARE = 0.7
 #: Stretching costs this part of what concealing the same time does.
 STRETCH_SHARE = 0.05
-#: From the first overdue moment until DRAIN acts, and how far it then stretches what is left: as much again.
+#: From the first overdue moment until DRAIN acts, and what it then adds to what is left. In fact it adds more, but not always.
 DRAIN_AFTER_MS = 35.0
 DRAIN_GAIN = 1.0
 #: How fast delay is worked off and built up, ms per ms, speech and pauses taken together.
@@ -67,7 +67,7 @@ ROUNDING_MS = 5.0
 TARGET_DTYPE = np.dtype(
     [
         # settings
-        ("price", "f8"),  # ms of delay per concealed ms, times ms: cost of one concealed ms
+        ("price", "f8"),  # ms of delay that are worth 100 % concealment
         ("limit_ms", "f8"),
         ("steps", "i8"),
         ("ladder", "f8", (STEPS,)),
@@ -90,7 +90,7 @@ TARGET_DTYPE = np.dtype(
 def set_target(state: np.void, price_ms: float, min_ms: float, max_ms: float) -> None:
     """Set up one record of `TARGET_DTYPE`."""
     ladder = sorted({min(max(step, min_ms), max_ms) for step in LADDER_MS})
-    state["price"] = price_ms * PRICE_SHARE
+    state["price"] = price_ms
     state["limit_ms"] = max_ms
     state["steps"] = len(ladder)
     state["ladder"][: len(ladder)] = ladder
@@ -169,9 +169,8 @@ def target_update(address, arrival_ms, media_ms, packet_ms, base_ms, relative_ms
     shed_ms = passed_ms * SHED
     shed_fast_ms = passed_ms * SHED_FAST
     build_ms = passed_ms * BUILD
-    price = s.price
+    price = PRICE_SHARE * s.price
     stretch_price = STRETCH_SHARE * price
-    lost_price = price / PRICE_SHARE
     least = math.inf
     for memory in range(MEMORIES):
         asked = _covering(_spike(address, memory, arrival_ms)) if memory > 0 else 0.0
@@ -190,7 +189,7 @@ def target_update(address, arrival_ms, media_ms, packet_ms, base_ms, relative_ms
             short = relative_ms - delay
             if short > 0.0:
                 if overtaken:  # newer audio is here: it is not waited for
-                    cost += lost_price * min(packet_ms, short + ROUNDING_MS)
+                    cost += s.price * min(packet_ms, short + ROUNDING_MS)
                 else:
                     drained = min(short, DRAIN_GAIN * max(0.0, delay - DRAIN_AFTER_MS))
                     cost += stretch_price * drained

@@ -16,6 +16,7 @@ from rtmedia.jitter.state import (
     EMPTY,
     ENTRY_DTYPE,
     FLAG_END,
+    FLAG_PAUSE_BEFORE,
     GUARD_MS,
     INSERTED,
     JOINT_FADE_MS,
@@ -23,6 +24,7 @@ from rtmedia.jitter.state import (
     NO_ROOM,
     PLAYING,
     PREFILL,
+    STALL_MS,
 )
 from rtmedia.rt.kernel import copy_octets, kernel, pointer_void
 from rtmedia.rt.memory import view_block
@@ -95,6 +97,26 @@ def _begin_epoch(address, epoch, media_pos):
     b.newest_end = joint
 
 
+@kernel("void(i8, i8)")
+def wait_was_pause(address, waited):
+    """What was waited for, for so many frames, was the sender's silence: no stall, no concealment."""
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    if waited <= 0:
+        return
+    b.hold_credit = 0
+    b.concealed -= waited
+    b.held -= waited
+    b.paused += waited
+    stall = int(STALL_MS * b.frames_per_ms)
+    if b.conceal_run >= stall:
+        b.stalls -= 1
+        b.silent_concealed -= min(waited, b.conceal_run - stall)
+        b.longest_stall = b.longest_before
+    if waited >= b.conceal_run:
+        b.conceal_events -= 1
+    b.conceal_run = 0
+
+
 @kernel("i8(i8, i8, i8, i8, i8, i8, i8, i8, i8, f8)")
 def buffer_insert(address, samples, frames, media_pos, seq, epoch, flags, arrival_ns, decoded_ns, arrival_ms):
     """Lay one packet on the timeline.
@@ -119,6 +141,12 @@ def buffer_insert(address, samples, frames, media_pos, seq, epoch, flags, arriva
     Thread: render.   Real-time: yes.
     """
     b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    room = b.capacity - int(GUARD_MS * b.frames_per_ms)
+    # Before anything is noted: the packet will be offered again.
+    if b.entries_count == b.entries_capacity:
+        return NO_ROOM
+    if epoch != b.epoch and b.phase != EMPTY and max(b.newest_end, b.m) + frames > b.m + room:
+        return NO_ROOM
     if epoch != b.epoch:
         new_epoch = True
         _begin_epoch(address, epoch, media_pos)
@@ -135,12 +163,15 @@ def buffer_insert(address, samples, frames, media_pos, seq, epoch, flags, arriva
             b.phase = PREFILL
         b.m = position
         b.run_start = position
-    room = b.capacity - int(GUARD_MS * b.frames_per_ms)
-    if b.entries_count == b.entries_capacity:  # before anything is noted: the packet will be offered again
-        return NO_ROOM
     if end > b.m + room:
         if b.newest_end > b.m:
             return NO_ROOM
+        if flags & FLAG_PAUSE_BEFORE:  # a long one: most of it has been waited through
+            waited = min(b.hold_credit, position - b.m)
+            wait_was_pause(address, waited)
+            b.m += waited
+            b.run_start = b.m
+    if end > b.m + room:
         b.resync += position - b.m  # nothing is waiting: go to where the audio is
         b.m = position
         b.run_start = position

@@ -229,8 +229,8 @@ def _begin(address, seq, media_time_ns, epoch):
         seen[i] = 0
 
 
-@kernel("b1(i8, i8, i8)")
-def _plausible(address, extended, media_time_ns):
+@kernel("b1(i8, i8, i8, i8)")
+def _plausible(address, extended, media_time_ns, arrival_ns):
     """Whether a packet belongs to the stream that we follow."""
     d = carray(pointer_void(address), 1, DECODE_DTYPE)[0]
     step = extended - d.highest
@@ -240,7 +240,12 @@ def _plausible(address, extended, media_time_ns):
         return True
     predicted = d.highest_pos + step * d.highest_frames
     off = frames_of_ns(media_time_ns, d.rate_hz) + d.shift - predicted
-    return abs(off) <= MAX_TIME_JUMP_S * d.rate_hz or media_time_ns == d.highest_time_ns
+    if abs(off) <= MAX_TIME_JUMP_S * d.rate_hz or media_time_ns == d.highest_time_ns:
+        return True
+    # A sender that was silent for long: its clock went on, and so did ours.
+    stamped = predicted + off
+    transit = float(arrival_ns - (stamped // d.rate_hz) * 1_000_000_000)
+    return step == 1 and off > 0 and d.has_transit != 0 and abs(transit - d.transit) <= MAX_TIME_JUMP_S * 1e9
 
 
 @kernel("i8(i8, i8, i8)")
@@ -336,7 +341,7 @@ def _decode(address, now_ns):
     if d.started == 0 or wire.flags & FLAG_NEW_EPOCH:
         _begin(address, wire.seq, wire.media_time_ns, first_epoch(d.epoch, wire.flags))
     extended = extend(d.highest, wire.seq)
-    if not _plausible(address, extended, wire.media_time_ns):
+    if not _plausible(address, extended, wire.media_time_ns, wire.arrival_ns):
         # believed only if the next packet goes on from here: wait for it
         following = ring_peek(d.wire_records, 1)
         if following == 0:

@@ -80,3 +80,14 @@ def test_where_packets_are_lost_less_is_made_up_than_was_lost(model, seed):
     result = played(f"model:{model}?seed={seed}")
     assert result.report["concealed_pct"] < 0.8 * result.report["lost_pct"]
     assert result.report["mean_delay_ms"] < 60.0
+
+
+@pytest.mark.parametrize("pause_s", [2, 8, 30])
+def test_a_sender_that_is_silent_is_waited_for_however_long_and_nothing_is_made_up(pause_s):
+    result = played(f"model:perfect?sender=talk&pause_s={pause_s}&seed=1")
+    assert result.report["concealed_pct"] == 0.0
+    assert result.report["resync_ms"] == 0.0
+    assert result.report["longest_stop_ms"] == 0.0
+    assert result.stats.neteq["silentConcealedSamples"] == 0
+    assert result.stats.stream_restarts_total == 0
+    assert result.report["mean_delay_ms"] < 20.0

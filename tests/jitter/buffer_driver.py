@@ -9,6 +9,7 @@ import numpy as np
 from numba import carray
 
 from rtmedia.jitter.buffer import buffer_hold, buffer_tick
+from rtmedia.jitter.delay import delay_target
 from rtmedia.jitter.state import BUFFER_DTYPE, NO_ROOM, Buffer
 from rtmedia.jitter.timeline import buffer_insert, buffer_retire
 from rtmedia.rt.kernel import kernel, pointer_void
@@ -88,6 +89,7 @@ def walk(address, packets, count, samples, ticks, first_tick, begin, out, log, h
         note.concealed = b.tick_concealed
         note.d_ms = b.d_ms
         note.control_ms = b.control_ms
+        note.target_ms = delay_target(b.delay, now_ms)
         note.buffered_ms = b.buffered_ms
     return at
 
