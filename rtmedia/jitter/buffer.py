@@ -32,7 +32,7 @@ from numba import carray
 from rtmedia.dsp.stretch import noise_floor_update
 from rtmedia.jitter.conceal import background_update, conceal_begin, conceal_next
 from rtmedia.jitter.delay import delay_control, delay_gap, delay_wanted
-from rtmedia.jitter.plan import SLACK_MS, is_draining, mean_square, noise_is_quiet, plan_splice, playout_delay, steering_error
+from rtmedia.jitter.plan import ROUNDING_MS, is_draining, mean_square, noise_is_quiet, plan_splice, playout_delay, steering_error
 from rtmedia.jitter.splice_map import recall_mean_square
 from rtmedia.jitter.state import (
     ACCELERATE,
@@ -309,7 +309,7 @@ def buffer_tick(address, now_ms, out):
     b.d_ms = playout_delay(address, now_ms)
     b.buffered_ms = max(0.0, (b.newest_end - b.m) / b.frames_per_ms) if b.phase != EMPTY else 0.0
 
-    if b.phase == PREFILL and (b.ended or (b.d_ms >= b.control_ms - SLACK_MS and _can_begin(address))):
+    if b.phase == PREFILL and (b.ended or (b.d_ms >= b.control_ms - ROUNDING_MS and _can_begin(address))):
         b.phase = PLAYING
         b.run_start = b.m
     if b.phase != PLAYING:
