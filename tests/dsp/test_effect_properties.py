@@ -11,8 +11,15 @@ from rtmedia.dsp.compressor import Compressor
 from rtmedia.dsp.gain import Gain
 from rtmedia.dsp.gate import SpectralGate
 from rtmedia.dsp.limiter import Limiter
+from rtmedia.dsp.switch import Switch
 from rtmedia.ports import RATES_HZ, Effect, Format
 from rtmedia.rt.kernel import call_effect, kernel
+
+class SwitchedOff(Switch):
+    @property
+    def name(self):
+        return "switched_off"
+
 
 EFFECTS = {
     "gain": Gain(-3.0),
@@ -22,8 +29,11 @@ EFFECTS = {
     "gate": SpectralGate(),
     "gate, 6 ms": SpectralGate(20.0, "6ms"),
     "gate, off": SpectralGate(0.0),
+    "switch": Switch(Compressor(warm_start=True)),
+    "switch, off": SwitchedOff(SpectralGate(), on=False),
 }
 CHANGED = {"gain": (3.0,), "limiter": (-12.0, 30.0), "compressor": (-40.0, 10.0, 4.0, 0.01, 0.1), "spectral_gate": (10.0,)}
+CHANGED |= {"switch": (0.0,), "switched_off": (1.0,)}
 
 every_effect = pytest.mark.parametrize("effect", EFFECTS.values(), ids=EFFECTS.keys())
 every_format = pytest.mark.parametrize(
