@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rtmedia.dsp.gain import Gain
     from rtmedia.dsp.gate import SpectralGate
     from rtmedia.dsp.limiter import Limiter
+    from rtmedia.dsp.switch import Switch
     from rtmedia.engine import Engine
     from rtmedia.errors import (
         AuthError,
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
         StateError,
         WireError,
     )
-    from rtmedia.processing import process
+    from rtmedia.ports import Effect, Format
+    from rtmedia.presets import preset
+    from rtmedia.processing import Chain, process
     from rtmedia.simulation import SimulationReport, simulate
     from rtmedia.stats import Stats
 
@@ -38,12 +41,17 @@ _HOMES = {
     "Engine": "engine",
     "simulate": "simulation",
     "process": "processing",
+    "Chain": "processing",
+    "preset": "presets",
+    "Effect": "ports",
+    "Format": "ports",
     "SimulationReport": "simulation",
     "Stats": "stats",
     "SpectralGate": "dsp.gate",
     "Compressor": "dsp.compressor",
     "Gain": "dsp.gain",
     "Limiter": "dsp.limiter",
+    "Switch": "dsp.switch",
     "RtmediaError": "errors",
     "ConfigError": "errors",
     "StateError": "errors",

@@ -30,7 +30,6 @@ def process(
     from rtmedia.cli.effects import parse_effects
     from rtmedia.cli.files import write_wav
     from rtmedia.cli.preparing import prepare
-    from rtmedia.cli.watched import Watched
     from rtmedia.ports import RATES_HZ
     from rtmedia.sim.speech import read_speech
 
@@ -46,7 +45,7 @@ def process(
     from rtmedia.processing import process as run
 
     # Offline blocks are long: the engine's own default chain counts on blocks of 10 ms.
-    chain = parse_effects("gate,compressor" if effects == "default" else effects, live=False) or ()
+    chain = parse_effects(effects, live=False)
     frames, seconds = len(recording.block), recording.duration_ms / 1000.0
     if quiet or seconds < _BAR_FROM_S or not errors.is_terminal:
         audio = run(recording.block, recording.rate_hz, chain)
@@ -58,9 +57,9 @@ def process(
             TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn(), console=errors, transient=True
         ) as bar:
             task = bar.add_task(Path(source).name, total=frames)
-            audio = run(recording.block, recording.rate_hz, (Watched(lambda count: bar.advance(task, count)), *chain))
+            audio = run(recording.block, recording.rate_hz, chain, progress=lambda done: bar.update(task, completed=done))
             bar.update(task, description=f"writing {Path(target).name}")
             write_wav(Path(target), audio, recording.rate_hz)
     if not quiet:
-        names = ", ".join(effect.name for effect in chain) or "no effects"
+        names = chain if isinstance(chain, str) else ", ".join(effect.name for effect in chain) or "no effects"
         stdout_console().print(f"{target}: {clock(seconds)} at {recording.rate_hz} Hz, {names}, limiter", soft_wrap=True)

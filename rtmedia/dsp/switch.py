@@ -107,7 +107,9 @@ class SwitchInstance(Instance):
         self.inner = inner
         late = inner.latency_frames
         if not inner.address:
-            raise ConfigError(f"{inner!r} has no C function to call (address 0), so it cannot be switched; see rtmedia.ports.EffectInstance")
+            raise ConfigError(
+                f"{inner!r} has no C function to call (address 0), so it cannot be switched; see rtmedia.ports.EffectInstance"
+            )
         state = make_state(HEADER, {"past": np.zeros((late + max_frames, format.channels), np.float32)})
         fade = frames_of_ms(FADE_MS, format.rate_hz)
         state["function"], state["inner"] = inner.address, inner.state_address

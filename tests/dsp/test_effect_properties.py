@@ -15,6 +15,7 @@ from rtmedia.dsp.switch import Switch
 from rtmedia.ports import RATES_HZ, Effect, Format
 from rtmedia.rt.kernel import call_effect, kernel
 
+
 class SwitchedOff(Switch):
     @property
     def name(self):
