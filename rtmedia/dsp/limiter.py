@@ -3,16 +3,17 @@
 What must stay under the ceiling is not the samples but the line that a converter draws through them (`rtmedia.dsp.true_peak`).
 The gain that each place of that line needs goes through three steps, all on the logarithm of the gain: the least of a
 sliding window (the need is seen a window early), an exponential release, and a running mean over nearly the same window (a
-straight line in decibels instead of a jump). The mean of values none of which exceeds a frame's need cannot exceed it either, so
-when a frame leaves the delay line its gain has come down in time.
+straight line in decibels instead of a jump), its corners rounded by a second, shorter mean. The mean of values none of which
+exceeds a frame's need cannot exceed it either, so when a frame leaves the delay line its gain has come down in time.
 
 How sure that is. Under a gain that rests, the line through the output is the line through the input times the gain, and stays under
 the ceiling exactly. Under a gain that moves, the twelve frames of which a place of the line is made are turned down a little
-differently, and the line moves by at most the sum of ``|weight| * |sample| * (difference of gains)``. So the gain arrives
-`COVER` frames before the two frames around a peak and leaves as many after them, which keeps slopes away from all but the
-outermost, smallest weights, and the rest is left to a margin: the limiter works to a ceiling that lies lower by
-`margin_db`. Slopes are steep where the window has few frames, hence a margin of 1/50 dB at 48 kHz and 1/10 dB at 8 kHz; both are
-several times what hours of hostile sound needed (``benchmarks/dsp_limiter.py``).
+differently, and the line moves by at most the sum of ``|weight| * |sample| * |difference of gains|``. At a peak that the
+gain came down for these differences are small, because it arrives `COVER` frames before and leaves as many after. What
+remains are peaks just under the ceiling where the gain begins to move for the sake of others; rounded corners
+make that small, and a margin covers it: the limiter works to a ceiling lower by `margin_db`. Slopes are steep where the window
+has few frames, hence 1/50 dB at 48 kHz and 3/10 dB at 8 kHz. That is several times what hours of hostile sound needed
+(``benchmarks/dsp_limiter.py``), not what the sum could reach if someone composed every sample against it.
 
 At rest (all gains in the window are 1) a block whose peaks need nothing is moved through the delay line and nothing else happens.
 The logarithms are integers, so that sums never drift and rest is reached exactly: from then on each output is the delayed
@@ -64,6 +65,7 @@ HEADER = header_dtype(
         *TAKEN_FIELDS,
         ("delay_frames", "i8"),
         ("window_frames", "i8"),  # of the mean
+        ("corner_frames", "i8"),  # of the second mean
         ("least_frames", "i8"),  # of the minimum
         ("ramp_frames", "i8"),
         ("rate_hz", "f8"),
@@ -72,12 +74,13 @@ HEADER = header_dtype(
         ("cleaned_total", "i8"),  # samples that were not finite
         ("share", "i8"),  # of the way back per frame
         ("gain", "i8"),  # all gains are octaves, at most 0
-        ("sum", "i8"),  # of the window; 0: at rest
+        ("sum", "i8"),  # of the window
+        ("corner_sum", "i8"),  # of such sums; 0: at rest
         ("left_frames", "i8"),  # of the ceiling's ramp
         ("step", "f8"),
         ("target", "f8"),
     ],
-    ("delayed", "needs", "gains", "peaks", "scratch"),
+    ("delayed", "needs", "gains", "sums", "peaks", "scratch"),
 )
 
 
@@ -138,7 +141,7 @@ def _give(block_address, frames, channels, source, row, gains_address):
 @callback(EFFECT_SIGNATURE)
 def limiter_process(block_address, all_frames, channels, state_address):
     head = carray(pointer_void(state_address), 1, HEADER)[0]
-    delay, window, least = head.delay_frames, head.window_frames, head.least_frames
+    delay, window, corner, least = head.delay_frames, head.window_frames, head.corner_frames, head.least_frames
     row = 4 * (delay + _PIECE + LANES)  # octets of a channel's delay line: what was, then the piece
     delayed = state_address + head.at_delayed
     peaks_address = state_address + head.at_peaks
@@ -146,6 +149,7 @@ def limiter_process(block_address, all_frames, channels, state_address):
     needs_address = state_address + head.at_needs
     needs = view_f4(needs_address, least - 1 + _PIECE)  # what was, then the piece; so too the gains
     gains = view_i8(state_address + head.at_gains, window + _PIECE)
+    sums = view_i8(state_address + head.at_sums, corner + _PIECE)
     peaks = view_f4(peaks_address, _PIECE)
     scratch = view_f4(scratch_address, least - 1 + _PIECE)
 
@@ -161,8 +165,8 @@ def limiter_process(block_address, all_frames, channels, state_address):
         head.step, head.target = step, target
         head.share = np.int64(_SHARE * (1.0 - math.exp(-1000.0 / (wish_ms * head.rate_hz))))
 
-    share, gain, total = head.share, head.gain, head.sum
-    octave = 1.0 / (window * _OCTAVE)
+    share, gain, total, corner_total = head.share, head.gain, head.sum, head.corner_sum
+    octave = 1.0 / (window * corner * _OCTAVE)
     lowest = 0
     start = 0
     while start < all_frames:
@@ -179,7 +183,7 @@ def limiter_process(block_address, all_frames, channels, state_address):
             for i in range(0, frames + TAPS - 1, LANES):
                 value = abs8(load8(first + 4 * i))
                 most = where_less(most, value, value, most)
-        moving = total != 0
+        moving = corner_total != 0
         if moving or largest8(most) * np.float32(_SAFE) > ceiling:
             most = all8(np.float32(0))
             first = delayed + 4 * (delay - TAPS + 1)
@@ -215,14 +219,18 @@ def limiter_process(block_address, all_frames, channels, state_address):
                 gain = min(gain, goal)
                 total += gain - gains[i]
                 gains[window + i] = gain
-                lowest = min(lowest, total)
-                scratch[i] = np.float32(total * octave)
+                corner_total += total - sums[i]
+                sums[corner + i] = total
+                lowest = min(lowest, corner_total)
+                scratch[i] = np.float32(corner_total * octave)
             for i in range(frames):
                 peaks[i] = exp2_f4(scratch[i])
             for i in range(least - 1):
                 needs[i] = needs[frames + i]
             for i in range(window):
                 gains[i] = gains[frames + i]
+            for i in range(corner):
+                sums[i] = sums[frames + i]
         _give(block_address_now, frames, channels, delayed, row, peaks_address if moving else 0)
         for c in range(channels):
             line = view_f4(delayed + c * row, delay + frames)
@@ -232,13 +240,14 @@ def limiter_process(block_address, all_frames, channels, state_address):
         start += frames
 
     head.left_frames = left
-    head.gain, head.sum = gain, total
+    head.gain, head.sum, head.corner_sum = gain, total, corner_total
     head.reduction_db = np.float32(lowest * octave * _DB_PER_OCTAVE)
 
 
 def margin_db(rate_hz: int) -> float:
     """How far below the ceiling the limiter works, in dB: so much a gain that moves may lift the peaks."""
-    return max(0.02, 1.6 / frames_of_ms(LOOK_AHEAD_MS, rate_hz))
+    # The curve of the gain's corners goes with the square of the window; several times what was found for each rate.
+    return max(0.02, 77.0 / frames_of_ms(LOOK_AHEAD_MS, rate_hz) ** 2)
 
 
 @dataclass(frozen=True)
@@ -256,7 +265,7 @@ class Limiter:
     -----
     Thread: the instance belongs to one.   Real-time: yes.   Latency: 2 ms (`LOOK_AHEAD_MS`).
     Channels share one gain. Peaks are measured at four times the rate, as ITU-R BS.1770-4 has it, and at the samples. Sound
-    whose true peak stays `margin_db` (1/50 dB at 44.1 and 48 kHz, 1/10 dB at 8 kHz) under the ceiling comes out as the delayed
+    whose true peak stays `margin_db` (1/50 dB at 44.1 and 48 kHz, 3/10 dB at 8 kHz) under the ceiling comes out as the delayed
     input, to the bit. The state's ``reduction_db`` is the least gain of the last call.
     """
 
@@ -280,19 +289,23 @@ class Limiter:
         rate_hz = format.rate_hz
         # A peak after frame n is known AHEAD + 1 frames later; COVER more and the mean lie before that.
         delay = max(frames_of_ms(LOOK_AHEAD_MS, rate_hz), AHEAD + COVER + _LEAST_WINDOW)
-        window = delay - AHEAD - COVER
-        least = window + 2 * COVER + 1
+        both = delay - AHEAD - COVER  # the two means together, as one window
+        corner = both // 4
+        window = both + 1 - corner
+        least = both + 2 * COVER + 1
         margin = gain_of_db(-margin_db(rate_hz))
         arrays: dict[str, npt.NDArray[Any]] = {
             "delayed": np.zeros((format.channels, delay + _PIECE + LANES), np.float32),
             "needs": np.zeros(least - 1 + _PIECE + 2 * LANES, np.float32),
             "gains": np.zeros(window + _PIECE, np.int64),
+            "sums": np.zeros(corner + _PIECE, np.int64),
             "peaks": np.zeros(_PIECE + LANES, np.float32),
             "scratch": np.zeros(least - 1 + _PIECE + 2 * LANES, np.float32),
         }
         state = make_state(HEADER, arrays)
         state["delay_frames"] = delay
         state["window_frames"] = window
+        state["corner_frames"] = corner
         state["least_frames"] = least
         state["ramp_frames"] = frames_of_ms(RAMP_MS, rate_hz)
         state["rate_hz"] = rate_hz

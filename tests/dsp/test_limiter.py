@@ -32,8 +32,10 @@ def ceiling_of(ceiling_db, rate_hz=None):
 def reference(x, rate_hz, ceiling_db, release_ms):
     """Peak, minimum, release and mean by their definitions, in double precision."""
     delay = round(0.002 * rate_hz)
-    window = delay - AHEAD - COVER
-    least = window + 2 * COVER + 1
+    both = delay - AHEAD - COVER
+    corner = both // 4
+    window = both + 1 - corner
+    least = both + 2 * COVER + 1
     peak = np.maximum(true_peaks(x), np.r_[np.zeros(AHEAD), np.abs(x).max(axis=1)[:-AHEAD]])
     need = np.minimum(0, np.log(ceiling_of(ceiling_db, rate_hz) / np.maximum(peak, 1e-30)))
     need = np.r_[np.zeros(least - 1), need]
@@ -43,8 +45,7 @@ def reference(x, rate_hz, ceiling_db, release_ms):
     for goal in lowest:
         now = min(goal, now * stays)
         gain.append(now)
-    gain = np.r_[np.zeros(window - 1), gain]
-    smooth = np.exp([gain[i : i + window].mean() for i in range(len(x))])
+    smooth = np.exp(np.convolve(np.convolve(gain, np.ones(window) / window), np.ones(corner) / corner)[: len(x)])
     return np.r_[np.zeros((delay, x.shape[1])), x[: len(x) - delay]] * smooth[:, None]
 
 
@@ -108,7 +109,7 @@ def test_a_sine_that_only_rises_between_its_samples_is_turned_down(rate_hz):
     x /= np.abs(x).max() / np.float32(0.95)
     got, _ = limited(x, rate_hz, ceiling_db=0)
     assert true_peaks(x).max() > 1.3
-    assert 0.98 < true_peaks(got).max() <= 1
+    assert 0.985 * ceiling_of(0, rate_hz) < true_peaks(got).max() <= 1
 
 
 @pytest.mark.parametrize("rate_hz", RATES_HZ)
@@ -157,7 +158,7 @@ def test_the_gain_comes_down_in_a_straight_line_of_decibels_and_not_in_a_jump():
     steps = np.diff(gain_db)
     assert gain_db[170] == 0
     assert gain_db[200] < -20
-    assert steps.min() > -1.1 * 21 / (made.latency_frames - AHEAD - COVER)
+    assert steps.min() > -1.4 * 21 / (made.latency_frames - AHEAD - COVER)
 
 
 def test_the_way_back_takes_the_release_time():
