@@ -22,8 +22,8 @@ import numpy.typing as npt
 from numba import carray
 
 from rtmedia.dsp.level import measure
-from rtmedia.dsp.resample import ResamplerInstance, resample
-from rtmedia.dsp.varispeed import VarispeedInstance, varispeed, varispeed_ahead, varispeed_set
+from rtmedia.dsp.resample import RateInstance, resample
+from rtmedia.dsp.varispeed import varispeed, varispeed_ahead, varispeed_set
 from rtmedia.jitter.buffer import buffer_hold, buffer_tick
 from rtmedia.jitter.delay import DELAY_DTYPE, delay_spike, delay_target
 from rtmedia.jitter.drift import DRIFT_DTYPE, drift_ratio
@@ -167,7 +167,7 @@ class Render:
         packet_records: RecordRing,
         packet_frames: FrameRing,
         effects: Sequence[EffectInstance],
-        resampler: ResamplerInstance | VarispeedInstance,
+        resampler: RateInstance,
         gain: EffectInstance,
         limiter: EffectInstance,
         play: Play,
