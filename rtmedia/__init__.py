@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from rtmedia.dsp.gain import Gain
     from rtmedia.dsp.gate import SpectralGate
     from rtmedia.dsp.limiter import Limiter
+    from rtmedia.dsp.meters import Loudness, Meter, loudness
+    from rtmedia.dsp.normalizer import LoudnessNormalizer
     from rtmedia.dsp.switch import Switch
     from rtmedia.engine import Engine
     from rtmedia.errors import (
@@ -51,6 +53,10 @@ _HOMES = {
     "Compressor": "dsp.compressor",
     "Gain": "dsp.gain",
     "Limiter": "dsp.limiter",
+    "LoudnessNormalizer": "dsp.normalizer",
+    "Meter": "dsp.meters",
+    "Loudness": "dsp.meters",
+    "loudness": "dsp.meters",
     "Switch": "dsp.switch",
     "RtmediaError": "errors",
     "ConfigError": "errors",

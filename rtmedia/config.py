@@ -17,6 +17,9 @@ from rtmedia.units import without_query
 #: What the media API asks for (both are needed).
 SCOPES = ("media:streaming:read", "platform:media:streaming")
 
+#: What the limiter can be set to, as `rtmedia.dsp.limiter` has it: known without loading it.
+CEILING_DB = (-40.0, 0.0)
+
 
 def _check(condition: bool, message: str) -> None:
     if not condition:
@@ -271,7 +274,7 @@ class Config:
             ("idle_timeout_s", 0, 86_400),
             ("lead_ms", 5, 500),
             ("gain_db", -60, 40),
-            ("ceiling_db", -40, 0),
+            ("ceiling_db", *CEILING_DB),
             ("hold_limit_s", 0.1, 300),
             ("metrics_interval_s", 0, 3600),
         ):

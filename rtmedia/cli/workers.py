@@ -19,8 +19,10 @@ from rtmedia.cli.exits import INTERRUPTED
 
 T = TypeVar("T")
 R = TypeVar("R")
-#: work(task, tell) -> result; `tell` takes how much of the task has been done since it was last called.
+#: work(task, tell) -> result, never None and never an exception; `tell` takes how much has been done since it was last called.
 Work = Callable[[T, Callable[[float], None]], R]
+#: told(number of the task, how much of it has been done since it was last named, its result once it has one)
+Told = Callable[[int, float, "R | WorkerLost | None"], None]
 LEAVE_S = 5.0  # for a worker to clean up behind itself
 
 
@@ -28,57 +30,52 @@ class WorkerLost(Exception):
     """The process that had a task is gone without a word."""
 
 
-def all_done(work: Work[T, R], tasks: Sequence[T], jobs: int) -> Iterator[tuple[int, float, R | WorkerLost | None]]:
-    """Carry out all tasks, at most `jobs` at a time.
+def carry_out(work: Work[T, R], tasks: Sequence[T], jobs: int, told: Told[R]) -> None:
+    """Carry out all tasks, at most `jobs` at a time; one alone works in this process.
 
     Parameters
     ----------
     work
-        A function of a module, which raises nothing: an exception ends its worker.
-
-    Yields
-    ------
-    number : int
-        Of a task.
-    amount : float
-        How much of it has been done since it was last named.
-    result
-        Once it is done, what came of it; None before.
+        A function of a module.
+    told
+        Hears of all progress, on this thread.
     """
-    context = get_context("spawn")
+    if jobs > 1:
+        _elsewhere(work, tasks, jobs, told)
+        return
+    for number, task in enumerate(tasks):
+        told(number, 0.0, work(task, lambda amount, number=number: told(number, amount, None)))  # type: ignore[misc]
+
+
+def _elsewhere(work: Work[T, R], tasks: Sequence[T], jobs: int, told: Told[R]) -> None:
+    context: Any = get_context("spawn")
     waiting = list(range(len(tasks)))[::-1]
-    workers: dict[Any, tuple[Any, int]] = {}  # pipe -> process, task
+    workers: dict[Any, tuple[Any, int]] = {}  # our end of the pipe -> process, task
     try:
         while waiting or workers:
             while waiting and len(workers) < jobs:
-                number = waiting.pop()
                 ours, theirs = context.Pipe()
-                process = context.Process(target=_worker, args=(theirs, work), daemon=True, name=f"rtm-worker-{number}")
+                process = context.Process(target=_worker, args=(theirs, work), daemon=True)
                 with _deaf():
                     process.start()
                 theirs.close()
-                workers[ours] = process, number
-                with contextlib.suppress(OSError):  # it is gone already: to be found below
-                    ours.send(tasks[number])
-            for ours in connection.wait(list(workers)):
+                workers[ours] = process, waiting[-1]
+                _give(ours, tasks[waiting.pop()])
+            for ours in _ready(workers):
                 process, number = workers[ours]
                 try:
                     amount, result = ours.recv()
                 except (EOFError, OSError):
                     process.join(LEAVE_S)
-                    del workers[ours]
-                    ours.close()
-                    yield number, 0.0, WorkerLost(f"its process was ended from outside (exit code {process.exitcode})")
-                    continue
+                    amount, result = 0.0, WorkerLost(f"its process was ended from outside (exit code {process.exitcode})")
                 if result is not None:
-                    if waiting:
-                        workers[ours] = process, waiting.pop()
-                        with contextlib.suppress(OSError):
-                            ours.send(tasks[workers[ours][1]])
+                    del workers[ours]
+                    if waiting and not isinstance(result, WorkerLost):
+                        workers[ours] = process, waiting[-1]
+                        _give(ours, tasks[waiting.pop()])
                     else:
-                        del workers[ours]
                         ours.close()
-                yield number, amount, result
+                told(number, amount, result)
     finally:
         for ours in workers:
             ours.close()
@@ -86,6 +83,15 @@ def all_done(work: Work[T, R], tasks: Sequence[T], jobs: int) -> Iterator[tuple[
             process.join(LEAVE_S)
             if process.is_alive():
                 process.terminate()
+
+
+def _ready(pipes: Any) -> list[Any]:
+    return list(connection.wait(list(pipes)))
+
+
+def _give(pipe: Any, task: Any) -> None:
+    with contextlib.suppress(OSError):  # nobody is there any more: that is found when we listen
+        pipe.send(task)
 
 
 @contextlib.contextmanager
