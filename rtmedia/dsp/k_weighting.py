@@ -24,8 +24,8 @@ from rtmedia.rt.memory import view_block, view_f8
 
 LOW_HZ, HIGH_HZ = 8_000, 384_000
 
-#: 24 dB over full scale: more cannot be sound, and would ring on in the filters.
-MOST = 16.0
+#: 24 dB over full scale: more is no sound but a fault, and counts as 0.
+MOST = np.float32(16.0)
 _TINY = 1e-30  # so small nothing is heard; from there to denormal numbers it is more than a tick
 
 _SHELF_HZ, _SHELF_DB, _SHELF_Q, _SHELF_BEND = 1681.974450955533, 3.999843853973347, 0.7071752369554196, 0.4996667741545416
@@ -74,10 +74,10 @@ def make_k_weighting(rate_hz: int, channels: int) -> npt.NDArray[np.float64]:
 
 @kernel("i8(i8, i8, i8, i8)")
 def k_weight(memory_address, block_address, frames, channels):
-    """Add up the K-weighted energy of a block in the memory; returns how many samples were not finite (they count as 0).
+    """Add up the K-weighted energy of a block in the memory; returns how many samples were not finite.
 
-    The block is only read. Direct form I: from frame to frame each filter waits for one product and one difference, and
-    the two wait at the same time.
+    The block is only read; what is not finite or over `MOST` counts as 0. Direct form I: from frame to frame each filter waits
+    for one product and one difference, and the two wait at the same time.
     """
     memory = view_f8(memory_address, _CHANNELS + _ROW * channels)
     block = view_block(block_address, frames, channels)
@@ -92,10 +92,10 @@ def k_weight(memory_address, block_address, frames, channels):
         energy = memory[row + _ENERGY]
         for i in range(frames):
             value = block[i, c]
-            if value - value != np.float32(0):  # NaN or infinite
-                value = np.float32(0)
-                broken += 1
-            x = min(max(np.float64(value), -MOST), MOST)
+            x = np.float64(value)
+            if not abs(value) <= MOST:
+                x = 0.0
+                broken += value - value != np.float32(0)  # NaN or infinite
             y = (b0 * x + b1 * x1 + b2 * x2 - a2 * y2) - a1 * y1
             w = (y - 2.0 * y1 + y2 - c2 * w2) - c1 * w1
             energy += w * w

@@ -61,7 +61,7 @@ def histogram_integrated(histogram_address):
     if histogram[_TOTAL_COUNT] == 0.0:
         return SILENT_LUFS
     gate = RELATIVE_GATE * histogram[_TOTAL_POWER] / histogram[_TOTAL_COUNT]
-    first = max(0, int((lufs(gate) - GATE_LUFS) * _PER_LU))
+    first = min(max(0, int((lufs(gate) - GATE_LUFS) * _PER_LU)), _STEPS - 1)
     count, power = 0.0, 0.0
     for step in range(first, _STEPS):
         # A step that the gate divides is in or out as a whole, by its mean.
@@ -76,7 +76,7 @@ def ring_mean(ring_address, size, place, count):
     """Mean of the last `count` float64 of a ring of `size` whose next to be written is `place`."""
     ring = view_f8(ring_address, size)
     total = 0.0
-    for i in range(count):
+    for _ in range(count):
         place = place - 1 if place > 0 else size - 1
         total += ring[place]
     return total / count
@@ -88,7 +88,7 @@ def ring_gated(ring_address, size, place, count):
     ring = view_f8(ring_address, size)
     gate = RELATIVE_GATE * ring_mean(ring_address, size, place, count)
     total, passed = 0.0, 0.0
-    for i in range(count):
+    for _ in range(count):
         place = place - 1 if place > 0 else size - 1
         if ring[place] >= gate:
             total += ring[place]

@@ -128,9 +128,10 @@ class Meter:
     Notes
     -----
     Thread: the instance belongs to one; the readings may be read by any.   Real-time: yes.   Latency: none.
-    The output is the input to the bit. Readings, fields of the state's record, renewed every 100 ms of sound: ``peak_db``, ``rms_db`` (of these
-    100 ms), ``max_peak_db``, ``momentary_lufs`` (400 ms), ``short_term_lufs`` (3 s), ``max_momentary_lufs``, ``integrated_lufs``
-    (gated, since the beginning or the last `reset`). Before the first 100 ms, 400 ms and 3 s they are -120, as for silence. Memory does not grow.
+    The output is the input to the bit. Readings, fields of the state's record, renewed every 100 ms of sound: ``peak_db`` and
+    ``rms_db`` (of these 100 ms), ``max_peak_db``, ``momentary_lufs`` (400 ms), ``max_momentary_lufs``, ``short_term_lufs`` (3 s),
+    ``integrated_lufs`` (gated, since the beginning or the last `reset`). Before the first 100 ms, 400 ms and 3 s they are -120,
+    as for silence. Memory does not grow.
     Loudness adds the channels up, as ITU-R BS.1770 does: the same sound in two channels is 3 LU louder than in one.
     """
 
@@ -215,7 +216,9 @@ def loudness(audio: npt.ArrayLike, rate_hz: int) -> Loudness:
     """
     samples = np.asarray(audio)
     if not np.issubdtype(samples.dtype, np.floating):
-        raise ConfigError(f"audio is {samples.dtype}; loudness is measured on floats of full scale ±1.0: divide integers by their full scale")
+        raise ConfigError(
+            f"audio is {samples.dtype}; loudness is measured on floats of full scale ±1.0: divide integers by their full scale"
+        )
     if samples.ndim not in (1, 2) or (samples.ndim == 2 and samples.shape[1] not in (1, 2)):
         raise ConfigError(f"audio has shape {samples.shape}; it must be (frames,) or (frames, channels) with 1 or 2 channels: transpose it")
     block = np.ascontiguousarray(samples[:, None] if samples.ndim == 1 else samples, np.float32)

@@ -6,12 +6,15 @@ How to think about it: a *listener* and a *hand*. The listener hears the input, 
 * it is louder than `LEAST_LUFS`,
 * it stands out from the *floor*, the quietest step of the last 3 s: steady noise and hum are their own floor,
 * its level moves up and down as syllables do: what begins or ends but once is no speech, so that noise which sets in after
-  silence, a ring-back tone and a busy tone are not either.
+  silence, a ring-back tone and a busy tone are not either,
+* its energy lasts: a click or a key's stroke is over in a hundredth of a second,
+* and it is not alone: of late, more blocks were speech than were not.
 
 The last 10 s of speech, be they of now or from before a long pause, are gated as ITU-R BS.1770 gates a programme; their
-mean is the level. Where the latest speech disagrees with it by far, a new voice speaks, and what came before it is forgotten.
-The hand turns the gain towards ``target - level``, fast while little is known, then slowly, and rests as soon as
-a step of 100 ms sinks towards the floor: a gain that rises in a pause is heard as noise that rises. The first gain
+mean is the level. Where the latest speech disagrees with it by far, a new voice speaks, and what came before is forgotten:
+after 0.8 s when it is louder, after 3 s when it is quieter, for that may be a sentence that trails off.
+The hand turns the gain towards ``target - level``, fast while little is known or the way is long, then slowly, and rests
+as soon as 100 ms sink towards the floor: a gain that rises in a pause is heard as noise that rises. The first gain
 belongs to `EXPECTED_LUFS`, the level that telephony is built for.
 
 Sources: ITU-R BS.1770-4 (weighting, gates); ITU-T P.56 (nominal active speech level, -26 dBov); minimum over a window as
@@ -21,14 +24,13 @@ a second: T. Houtgast and H. Steeneken, J. Acoust. Soc. Am. 77, 1985.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from numba import carray
 
 from rtmedia.dsp.k_weighting import k_weight, make_k_weighting, take_energy
-from rtmedia.dsp.loudness import BLOCK_HOPS, RELATIVE_GATE, SILENT_LUFS, TICK_MS, lufs, ring_gated, ring_mean
+from rtmedia.dsp.loudness import BLOCK_HOPS, SILENT_LUFS, TICK_MS, lufs, ring_gated, ring_mean
 from rtmedia.dsp.state import check_range, header_dtype, make_state
 from rtmedia.ports import Format
 from rtmedia.rt.kernel import EFFECT_SIGNATURE, callback, kernel, pointer_void
@@ -45,29 +47,33 @@ LIMITS = (
     ("fall_db_per_s", 0.1, 60.0),
 )
 _LOWS, _HIGHS = (tuple(np.float32(limit[i]) for limit in LIMITS) for i in (1, 2))
+_HIGHEST = np.float32(3e38)
 EXPECTED_LUFS = -26.0
 LEAST_LUFS = -60.0  # 20 LU below the quietest caller that is to be understood
-LEARNING_SPEED = 4.0  # times the stated one, while less than `LEARNT_BLOCKS` are known, and after new settings
-_HIGHEST = np.float32(3e38)
 
+# The listener. Measured on human telephone prompts of four voices, clean and in noise, and on noises alone.
 STEP_TICKS = 5  # 50 ms: short enough for syllables, long enough for the level of low-frequency noise to stand still
 HOP_STEPS = 2
 BLOCK_STEPS = HOP_STEPS * BLOCK_HOPS
 FLOOR_STEPS = 60  # 3 s: nobody speaks longer without a closed mouth or a breath
 SYLLABLE_STEPS = 20  # 1 s
-FEW_STEPS = 8
-STANDS_OUT_DB = 7.0
-MOVES_DB = 1.7  # mean change from step to step; speech 3 to 4, white noise 0.3, a fan's rumble 1.5
+FEW_STEPS = 8  # less is no basis for any judgement
+STANDS_OUT_DB = 7.0  # half of all blocks do at 6 dB of signal to noise; a rumbling fan's one in a hundred reach 4
+MOVES_DB = 1.7  # mean change from step to step: speech 2.5 to 2.8, a fan's rumble 1.1 (rarely 1.65), a busy tone 1.2, white noise 0.3
 _MOST_MOVE_DB = 4.0  # counted: no single jump makes a second lively
-LEAST_TICKS = 5.0  # (sum of power)^2 / (sum of its squares): 10 to 30 ticks make a block of speech, 1 to 4 one of clicks
-TOO_LOUD_LU, LENIENT = 3.0, 0.5
-SURE, MOST_SURE = 4, 10  # so many more blocks of speech than of something else, of late
-HEARD_BLOCKS = 100  # 10 s of speech
-LEARNT_BLOCKS = 20
-LOUDER_BLOCKS, LOUDER_LU = 8, 5.0  # of a new voice: quickly when it is loud
-QUIETER_BLOCKS, QUIETER_LU = 30, 6.0  # a trailing sentence is no quiet caller
+LEAST_TICKS = 5.0  # (sum of power)² / (sum of its squares): 10 to 30 ticks make a block of speech, 1 to 4 one of clicks
+SURE, MOST_SURE = 4, 10  # surplus of blocks of speech; a few lucky blocks of babble do not make one
+TOO_LOUD_LU, LENIENT = 3.0, 0.5  # what comes out so far above the target is turned down on half the evidence
 
-FAR_DB = 6.0  # of the goal: only a new voice brings it there
+# What it remembers.
+HEARD_BLOCKS = 100  # 10 s of speech: sentences differ by 5 LU, ten seconds by 1
+LEARNT_BLOCKS = 20
+LOUDER_BLOCKS, LOUDER_LU = 8, 5.0
+QUIETER_BLOCKS, QUIETER_LU = 30, 6.0
+
+# The hand.
+HASTE = 4.0  # times the stated speed, while less than `LEARNT_BLOCKS` are known, on a long way, and after new settings
+FAR_DB = 3.0  # of the goal: only a new voice brings it there
 
 HEADER = header_dtype(
     [
@@ -121,7 +127,7 @@ def learn(state_address):
     if head.heard_blocks > QUIETER_BLOCKS:
         latest = ring_gated(heard, HEARD_BLOCKS, place, QUIETER_BLOCKS)
         if lufs(latest) < lufs(level) - QUIETER_LU:
-            head.heard_blocks, level = QUIETER_BLOCKS - LEARNT_BLOCKS, latest
+            head.heard_blocks, level = QUIETER_BLOCKS, latest
     head.level_lufs = lufs(level)
     aim(state_address)
 
@@ -147,7 +153,6 @@ def listen(state_address):
         later = earlier
     power = ring_mean(at_steps, FLOOR_STEPS, place, BLOCK_STEPS)
     level = lufs(power)
-    # What is too loud is turned down on half the evidence: the mistake would cost less.
     proof = LENIENT if level + head.now_db > head.taken[0] + TOO_LOUD_LU else 1.0
     stands_out = level > LEAST_LUFS and level > floor + proof * STANDS_OUT_DB
     moves = known >= FEW_STEPS and moved > proof * MOVES_DB * pairs
@@ -190,7 +195,7 @@ def tick(state_address, channels):
     elif head.free != 0 or head.speaking != 0:
         way = head.goal_db - head.now_db
         fast = head.free != 0 or head.heard_blocks < LEARNT_BLOCKS or abs(way) > FAR_DB
-        most = 0.001 * TICK_MS * (LEARNING_SPEED if fast else 1.0)
+        most = 0.001 * TICK_MS * (HASTE if fast else 1.0)
         head.now_db += min(way, most * head.taken[3]) if way > 0.0 else max(way, -most * head.taken[4])
         head.slope = (10.0 ** (head.now_db / 20.0) - head.gain) / head.tick_frames
 
@@ -242,15 +247,22 @@ class LoudnessNormalizer:
     Parameters
     ----------
     target_lufs : float
-        -40 to -10.
+        -40 to -10. Of the signal: from two loudspeakers it is 3 LU louder than from one. -23 is the broadcasters' (EBU R 128), and
+        suits the default `Compressor` behind: with makeup and knee it makes -20 of it with peaks around -5 dB, while it takes 1 to
+        1.5 dB off on average and the limiter still rests.
     max_gain_db, max_cut_db : float
-        How far the gain goes up and down, 0 to 40.
+        How far the gain goes up and down, 0 to 40. The defaults reach the default target from -43 to -3 LUFS.
     rise_db_per_s, fall_db_per_s : float
-        How fast it moves while somebody speaks, 0.1 to 60; four times as fast in the first 2 s of speech and of a new voice.
+        How fast it moves while somebody speaks, 0.1 to 60; four times as fast in the first 2 s of speech, of a new voice, and after new
+        settings. Down is faster than up: too loud is worse than too quiet.
 
     Notes
     -----
-    Thread: the instance belongs to one.   Real-time: yes.   Latency: none.
+    Thread: the instance belongs to one.   Real-time: yes.   Latency: none: what comes suddenly is the limiter's.
+    Channels share one gain. It is a straight line within each 10 ms, at most 2.4 dB (at 60 dB a second), and at rest it is constant.
+    In silence and noise it holds; what sounds like speech without being speech (a few voices in the background, one singing
+    voice) is brought to the target too. Steady music keeps its level. Readings in the state: ``gain_db``, ``level_lufs`` (of the
+    speech, before the gain), ``floor_lufs``, ``speaking``. Not finite samples become 0.
     """
 
     target_lufs: float = -23.0

@@ -1,0 +1,42 @@
+"""Programmes for the tests of loudness: the bundled conversation at any rate, tones, noises."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from scipy.signal import resample_poly
+
+import rtmedia
+from rtmedia.dsp.meters import loudness
+from rtmedia.sim.wav import decode_wav
+
+
+def conversation(rate_hz, channels=1):
+    """46 s of two speakers, pauses of silence between them; float64, the same in each channel."""
+    path = Path(rtmedia.__file__).parent / "data" / "conversation.wav"
+    samples, own_hz = decode_wav(path.read_bytes(), path.name)
+    ratio = Fraction(rate_hz, own_hz)
+    mono = resample_poly(samples[:, 0].astype(float), ratio.numerator, ratio.denominator)
+    return np.repeat(mono[:, None], channels, axis=1)
+
+
+def at_loudness(x, rate_hz, wanted_lufs):
+    """`x` scaled to an integrated loudness."""
+    return x * 10 ** ((wanted_lufs - loudness(x, rate_hz).integrated_lufs) / 20)
+
+
+def tones(rate_hz, *parts, channels=2, frequency_hz=1000.0):
+    """A sine through all parts, each ``(peak dB of full scale, seconds)``."""
+    level = np.concatenate([np.full(round(seconds * rate_hz), 10 ** (level_db / 20)) for level_db, seconds in parts])
+    wave = level * np.sin(2 * np.pi * frequency_hz * np.arange(len(level)) / rate_hz)
+    return np.repeat(wave[:, None], channels, axis=1)
+
+
+def noise(frames, rate_hz, tilt=0.0, seed=1):
+    """Noise whose power falls by ``frequency ** -tilt`` above 60 Hz: 0 white, 1 pink, 2 brown."""
+    frequency = np.fft.rfftfreq(frames, 1 / rate_hz)
+    weight = np.where(frequency > 60, np.maximum(frequency, 1) ** (-tilt / 2), 0)
+    x = np.fft.irfft(np.fft.rfft(np.random.default_rng(seed).standard_normal(frames)) * weight, frames)
+    return (0.05 * x / x.std())[:, None]
