@@ -144,3 +144,16 @@ def least8(typingctx, value):  # type: ignore[no-untyped-def]
         return builder.extract_element(lanes, ir.IntType(32)(0))
 
     return types.float32(float8), codegen
+
+
+@intrinsic
+def store8_twice(typingctx, address, value):  # type: ignore[no-untyped-def]
+    """Write sixteen float32 at an address, each lane twice in a row: one number for two interleaved channels."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        order = ir.Constant(ir.VectorType(ir.IntType(32), 2 * LANES), [lane // 2 for lane in range(2 * LANES)])
+        wide = builder.shuffle_vector(args[1], ir.Constant(_SINGLE, ir.Undefined), order)
+        builder.store(wide, builder.inttoptr(args[0], wide.type.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, float8), codegen
