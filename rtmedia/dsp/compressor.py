@@ -32,7 +32,7 @@ from rtmedia.dsp.compressor_curve import (
     to_linear,
 )
 from rtmedia.dsp.lanes import all8, load8, store8, sum8
-from rtmedia.dsp.simd_f8 import log10_8, sine8, store8_twice
+from rtmedia.dsp.simd_f8 import log2_8, sine8, store8_twice
 from rtmedia.dsp.state import check_range, header_dtype, make_state
 from rtmedia.ports import Format
 from rtmedia.rt.kernel import EFFECT_SIGNATURE, callback, copy_octets, kernel, pointer_void
@@ -50,6 +50,7 @@ _F = np.float32
 _0, _1, _20 = _F(0), _F(1), _F(20)
 _HALF, _QUARTER = _F(0.5), _F(0.25)
 _PI_HALF = _F(math.pi / 2)
+_DB_OF_2 = _F(20 * math.log10(2))
 _DENORMAL = _F(1.1754943508222875e-38)
 _RELEASE_S, _ATTACK_MIN_S = _F(0.0025), _F(0.001)
 _SPACING_DB, _ZONE_DB = _F(5.0), _F(12.0)
@@ -228,7 +229,7 @@ def draw_totals(state_address, start, stop, still):
         # The first group may hold frames from before `start`; from the second on nothing changes.
         if not still or at <= first + 8:
             bent = sine8(all8(_PI_HALF) * load8(gains + 4 * at))
-            level = all8(_20) * log10_8(bent)
+            level = all8(_DB_OF_2) * log2_8(bent)
             bent = makeup * bent
         store8(levels + 4 * at, level)
         if stereo:

@@ -131,8 +131,10 @@ def draw_shares(wanted, share, groups, least, detector_frames, slowest):
         for group in range(groups):
             store8(share + _OCTETS * group, all8(slowest))
         return
+    for group in range(groups):  # two passes: the processor keeps more of a short one in flight
+        store8(share + _OCTETS * group, all8(_0) - all8(_20) * log10_8(load8(wanted + _OCTETS * group)))
     for group in range(groups):
-        attenuation_db = all8(_0) - all8(_20) * log10_8(load8(wanted + _OCTETS * group))
+        attenuation_db = load8(share + _OCTETS * group)
         fast = power8(all8(_DB) * (attenuation_db / all8(detector_frames)), _LOG2_10) - all8(_1)
         store8(share + _OCTETS * group, where_less(all8(_2), attenuation_db, fast, all8(slowest)))
 
