@@ -34,21 +34,20 @@ _EXP2 = (
     1.5310079402383103e-05,
     1.3255224884799127e-06,
 )
-#: log10(1 + t) / t for t between sqrt(1/2) - 1 and sqrt(2) - 1: relative error 1.9e-11.
-_LOG10 = (
-    0.434294481897808,
-    -0.21714724110776218,
-    0.14476483127867096,
-    -0.10857358889586964,
-    0.08685841057872841,
-    -0.07238396801368982,
-    0.0620642068035189,
-    -0.05426698610632517,
-    0.04779861688452261,
-    -0.04319491260839202,
-    0.04363445741564026,
-    -0.042580055339650244,
-    0.02273917491202458,
+#: ln(1 + t) / t for t between sqrt(1/2) - 1 and sqrt(2) - 1: relative error 1.2e-10.
+_LN = (
+    1.000000000048012,
+    -0.5000000030845538,
+    0.3333333084628052,
+    -0.24999936585814828,
+    0.20000169637942583,
+    -0.16670383652376933,
+    0.14283798395268726,
+    -0.12410885665965674,
+    0.11042736039737786,
+    -0.10898112577866007,
+    0.1063654237550073,
+    -0.058456713350391445,
 )
 #: sin(x) / x over the square of x, for |x| <= pi/2: relative error 7.8e-14.
 _SINE = (
@@ -110,18 +109,29 @@ def power8(typingctx, x, log2_base):  # type: ignore[no-untyped-def]
 
 @intrinsic
 def log10_8(typingctx, x):  # type: ignore[no-untyped-def]
-    """Decimal logarithm of each lane; about -38.2 for 0, and some finite number for what is negative or not finite."""
+    """Decimal logarithm of each lane, rounded as fdlibm's ``log10f`` does."""
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
         bits = builder.bitcast(args[0], _WORD)
-        exponent = builder.ashr(builder.sub(bits, _all(_WORD, _ROOT_HALF)), _all(_WORD, 23))  # the mantissa lies around 1
-        mantissa = builder.bitcast(builder.sub(bits, builder.shl(exponent, _all(_WORD, 23))), _SINGLE)
+        # fdlibm: x = 2^n y with y in [1, 2) for n >= 0 and in [1/2, 1) for n < 0
+        n = builder.sub(builder.ashr(bits, _all(_WORD, 23)), _all(_WORD, 127))
+        n = builder.add(n, builder.lshr(n, _all(_WORD, 31)))
+        y = builder.sub(bits, builder.shl(n, _all(_WORD, 23)))
+        exponent = builder.ashr(builder.sub(y, _all(_WORD, _ROOT_HALF)), _all(_WORD, 23))  # the mantissa lies around 1
+        mantissa = builder.bitcast(builder.sub(y, builder.shl(exponent, _all(_WORD, 23))), _SINGLE)
         t = builder.fpext(builder.fsub(mantissa, _all(_SINGLE, 1.0)), _DOUBLE)  # exact
-        whole = builder.fmul(builder.sitofp(exponent, _DOUBLE), _all(_DOUBLE, _LOG10_OF_2))
-        return builder.fptrunc(builder.fadd(whole, builder.fmul(t, _polynomial(builder, _LOG10, t))), _SINGLE)
+        whole = builder.fmul(builder.sitofp(exponent, _DOUBLE), _all(_DOUBLE, math.log(2)))
+        natural = builder.fptrunc(builder.fadd(whole, builder.fmul(t, _polynomial(builder, _LN, t))), _SINGLE)
+        real = builder.sitofp(n, _SINGLE)
+        low, scale, high = (_all(_SINGLE, f4(c)) for c in (0x355427DB, 0x3EDE5BD9, 0x3E9A2080))
+        z = builder.fadd(builder.fmul(real, low), builder.fmul(scale, natural))
+        return builder.fadd(z, builder.fmul(real, high))
 
     return float8(float8), codegen
 
+
+def f4(bits):
+    return float(np.uint32(bits).view(np.float32))
 
 @intrinsic
 def log2_8(typingctx, x):  # type: ignore[no-untyped-def]
