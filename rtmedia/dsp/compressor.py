@@ -31,7 +31,7 @@ from rtmedia.dsp.compressor_curve import (
     to_db,
     to_linear,
 )
-from rtmedia.dsp.lanes import all8, load8, store8, sum8
+from rtmedia.dsp.lanes import all8, load8, store8
 from rtmedia.dsp.simd_f8 import log2_8, sine8, store8_twice
 from rtmedia.dsp.state import check_range, header_dtype, make_state
 from rtmedia.ports import Format
@@ -54,7 +54,6 @@ _DB_OF_2 = _F(20 * math.log10(2))
 _DENORMAL = _F(1.1754943508222875e-38)
 _RELEASE_S, _ATTACK_MIN_S = _F(0.0025), _F(0.001)
 _SPACING_DB, _ZONE_DB = _F(5.0), _F(12.0)
-_FLOOR_DB = _F(-1000)
 
 
 def _release_polynomial() -> tuple[np.float32, ...]:
@@ -85,12 +84,13 @@ HEADER = header_dtype(
         ("rate_hz", "f4"),
         ("channels", "i8"),
         ("delay_frames", "i8"),
-        ("reduction_db", "f4"),  # the meter after the last whole division: 0 or less, without the makeup
+        ("reduction_db", "f4"),  # the meter after the last call: 0 or less, without the makeup
         # the static curve
         ("threshold_db", "f4"),
         ("knee_db", "f4"),
         ("ratio", "f4"),
         ("attack_s", "f4"),
+        ("attack_power", "f4"),  # one over its frames
         ("release_s", "f4"),
         ("threshold", "f4"),
         ("slope", "f4"),
@@ -103,7 +103,8 @@ HEADER = header_dtype(
         ("detector_frames", "f4"),
         ("slowest_share", "f4"),
         # what moves
-        ("meter_db", "f4"),  # begins above 0, where the browser's does
+        ("meter_share", "f4"),
+        ("meter_db", "f4"),  # a division behind; begins above 0, where the browser's does
         ("detector", "f4"),
         ("gain", "f4"),
         ("greatest_db", "f4"),  # largest distance since the attack began; -1: none
@@ -113,8 +114,8 @@ HEADER = header_dtype(
         ("in_quantum", "i8"),  # frames of the present quantum already done
         ("place", "i8"),  # in the delay line, in numbers
     ],
-    # A quantum of each, by the frame's place in it, except for the delay line and the meter's weights.
-    ("delayed", "sound", "loud", "wanted", "share", "gains", "total", "level", "weight"),
+    # A quantum of each, by the frame's place in it, except for the delay line.
+    ("delayed", "sound", "loud", "wanted", "share", "gains", "total", "level"),
 )
 
 
@@ -130,6 +131,7 @@ def take_settings(state_address):
     head = carray(pointer_void(state_address), 1, HEADER)[0]
     wish = head.taken
     head.attack_s = _held(wish[3], _0, _1)
+    head.attack_power = _1 / (max(_ATTACK_MIN_S, head.attack_s) * head.rate_hz)
     head.release_s = _held(wish[4], _0, _1)
     head.detector_frames = _RELEASE_S * head.rate_hz
     head.slowest_share = slowest_share(head.detector_frames)
@@ -174,46 +176,69 @@ def begin_division(state_address):
             distance_db = _1
         if head.greatest_db == -_1 or head.greatest_db < distance_db:
             head.greatest_db = distance_db
-        frames = max(_ATTACK_MIN_S, head.attack_s) * head.rate_hz
-        rate = _1 - (_QUARTER / max(_HALF, head.greatest_db)) ** (_1 / frames)
+        rate = _1 - (_QUARTER / max(_HALF, head.greatest_db)) ** head.attack_power
     head.goal, head.rate, head.releasing = goal, rate, releasing
 
 
 @kernel("b1(i8, i8, i8, b1)")
-def move_gain(state_address, start, stop, quiet):
-    """Detector and gain over frames of one division; whether the gain stood still. Nothing else here waits for the frame before.
+def move(state_address, start, stop, quiet):
+    """Detector, gain and meter over frames of one division; whether the gain stood still. Nothing else waits for the frame before.
 
-    `quiet`: no frame asks for any attenuation.
+    Three chains, none of which needs another within a division: side by side they take the time of one. The meter is
+    therefore a division behind (`publish_meter` makes up for it). `quiet`: no frame asks for any attenuation.
     """
     head = carray(pointer_void(state_address), 1, HEADER)[0]
     wanted, shares = view_f4(state_address + head.at_wanted, QUANTUM), view_f4(state_address + head.at_share, QUANTUM)
     gains = view_f4(state_address + head.at_gains, QUANTUM)
+    levels = view_f4(state_address + head.at_level, QUANTUM)
+    back = QUANTUM - DIVISION if start < DIVISION else -DIVISION
     detector, gain, goal, rate = head.detector, head.gain, head.goal, head.rate
+    meter, meter_share = head.meter_db, head.meter_share
     releasing = head.releasing != 0
     # Where a step is lost in rounding, or held by the limit, all the following ones are too.
     still = gain == _1 if releasing else gain + (goal - gain) * rate == gain
     if still and quiet and detector + (_1 - detector) * head.slowest_share == detector:
         for i in range(start, stop):
             gains[i] = gain
+        # Levels go one way within a division: where the ends are alike, so is all between.
+        level = levels[start + back]
+        if level != levels[stop - 1 + back] or min(level, meter + (level - meter) * meter_share) != meter:
+            for i in range(start, stop):
+                meter = min(levels[i + back], meter + (levels[i + back] - meter) * meter_share)
+            head.meter_db = meter
         return True
-    # Every comparison below lets what is not a number become 1.
+    # The comparisons of detector and gain let what is not a number become 1.
     if releasing:
         for i in range(start, stop):
-            a, share = wanted[i], shares[i]
+            a, share, level = wanted[i], shares[i], levels[i + back]
             detector += (a - detector) * (share if a > detector else _1)
             detector = detector if detector < _1 else _1
+            meter = min(level, meter + (level - meter) * meter_share)
             gain *= rate
             gain = gain if gain < _1 else _1
             gains[i] = gain
     else:
         for i in range(start, stop):
-            a, share = wanted[i], shares[i]
+            a, share, level = wanted[i], shares[i], levels[i + back]
             detector += (a - detector) * (share if a > detector else _1)
             detector = detector if detector < _1 else _1
+            meter = min(level, meter + (level - meter) * meter_share)
             gain += (goal - gain) * rate
             gains[i] = gain
-    head.detector, head.gain = detector, gain
+    head.detector, head.gain, head.meter_db = detector, gain, meter
     return still
+
+
+@kernel("void(i8)")
+def publish_meter(state_address):
+    """The meter after the last frame: `move` leaves it 32 frames behind."""
+    head = carray(pointer_void(state_address), 1, HEADER)[0]
+    levels = view_f4(state_address + head.at_level, QUANTUM)
+    meter, meter_share = head.meter_db, head.meter_share
+    for i in range(head.in_quantum - DIVISION, head.in_quantum):
+        level = levels[i & (QUANTUM - 1)]
+        meter = min(level, meter + (level - meter) * meter_share)
+    head.reduction_db = meter
 
 
 @kernel("void(i8, i8, i8, b1)")
@@ -236,35 +261,6 @@ def draw_totals(state_address, start, stop, still):
             store8_twice(totals + 8 * at, bent)
         else:
             store8(totals + 4 * at, bent)
-
-
-@kernel("void(i8, i8)")
-def move_meter(state_address, start):
-    """The meter over one whole division: down at once, up like a low-pass filter.
-
-    Within a division the gain moves one way only, and so do the levels. Then the chain of 32 steps, ``r if r < M else M + (r - M) q``,
-    is one filter from the lower of the meter and the first level, and the last level where that is lower.
-    """
-    head = carray(pointer_void(state_address), 1, HEADER)[0]
-    levels = view_f4(state_address + head.at_level, QUANTUM)
-    before = min(head.meter_db, levels[start])
-    way = all8(_0)
-    for i in range(0, DIVISION, 8):
-        level = load8(state_address + head.at_level + 4 * (start + i))
-        way = way + load8(state_address + head.at_weight + 4 * i) * (level - all8(before))
-    head.meter_db = max(_FLOOR_DB, min(levels[start + DIVISION - 1], before + sum8(way)))
-    head.reduction_db = head.meter_db
-
-
-@kernel("void(i8, i8)")
-def end_division(state_address, start):
-    """What happens once in 32 frames, after the last of them."""
-    head = carray(pointer_void(state_address), 1, HEADER)[0]
-    if abs(head.detector) < _DENORMAL:
-        head.detector = _0
-    if abs(head.gain) < _DENORMAL:
-        head.gain = _0
-    move_meter(state_address, start)
 
 
 @kernel("void(i8, i8, i8, i8)")
@@ -332,15 +328,19 @@ def compressor_process(block_address, frames, channels, state_address):
             if at % DIVISION == 0:
                 begin_division(state_address)
             end = min(stop, (at // DIVISION + 1) * DIVISION)
-            still = move_gain(state_address, at, end, least == _1)
+            still = move(state_address, at, end, least == _1)
             draw_totals(state_address, at, end, still)
             if end % DIVISION == 0:
-                end_division(state_address, end - DIVISION)
+                if abs(head.detector) < _DENORMAL:
+                    head.detector = _0
+                if abs(head.gain) < _DENORMAL:
+                    head.gain = _0
             at = end
         delay_and_scale(state_address, sound + place, state_address + head.at_total + place, block_address, channels * (stop - start))
         head.in_quantum = stop % QUANTUM
         block_address += 4 * channels * (stop - start)
         done += stop - start
+    publish_meter(state_address)
 
 
 @dataclass(frozen=True)
@@ -390,14 +390,14 @@ class Compressor:
         quantum = np.zeros(QUANTUM, np.float32)
         arrays = dict.fromkeys(("loud", "wanted", "share", "gains", "level"), quantum)
         wide = np.zeros((QUANTUM + 8) * format.channels, np.float32)  # `loudest_channel` reads beyond the end
-        share = 1 - math.exp(-1 / (METER_RELEASE_S * format.rate_hz))
-        weight = share * (1 - share) ** np.arange(DIVISION - 1, -1, -1)
         delayed = np.zeros(delay * format.channels, np.float32)
-        state = make_state(HEADER, {**arrays, "delayed": delayed, "sound": wide, "total": wide, "weight": weight.astype(np.float32)})
+        state = make_state(HEADER, {**arrays, "delayed": delayed, "sound": wide, "total": wide})
         state["rate_hz"] = format.rate_hz
         state["channels"] = format.channels
         state["delay_frames"] = delay
-        state["meter_db"] = 0.0 if self.warm_start else 1.0
+        state["meter_share"] = 1 - math.exp(-1 / (METER_RELEASE_S * format.rate_hz))
+        # No frame has been: the meter, a division behind, passes over levels that leave it where it is.
+        state["meter_db"] = state["level"] = 0.0 if self.warm_start else 1.0
         state["detector"] = 1.0 if self.warm_start else 0.0
         state["gain"] = 1.0
         state["greatest_db"] = -1.0
