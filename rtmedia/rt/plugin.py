@@ -32,6 +32,23 @@ def run_effect(function, block, frames, channels, state):
     call_effect(function, block, frames, channels, state)
 
 
+@kernel("b1(i8, f4[:, ::1], i8, i8, i8)")
+def run_block(function, block, channels, max_frames, state):
+    """Run an effect over a whole block, in pieces of at most `max_frames`; False for another number of channels.
+
+    The block comes as an array: asking NumPy for an address in Python takes longer than most effects need for 10 ms.
+    """
+    if block.shape[1] != channels:
+        return False
+    frames = block.shape[0]
+    start = 0
+    while start < frames:
+        stop = min(frames, start + max_frames)
+        call_effect(function, block.ctypes.data + start * channels * 4, stop - start, channels, state)
+        start = stop
+    return True
+
+
 @kernel("i8(i8, i8, i8, i8, i8, i8)")
 def run_codec(function, payload, length, out, max_frames, state):
     return call_codec(function, payload, length, out, max_frames, state)
@@ -112,6 +129,7 @@ class Instance:
         self._function = function
         self.address = int(getattr(function, "address", function))
         self.state = state
+        self._state_address = int(state.ctypes.data)  # asked for once: in Python an address takes microseconds
         self.format = format
         self.max_frames = max_frames
         self.latency_frames = latency_frames
@@ -119,20 +137,20 @@ class Instance:
 
     @property
     def state_address(self) -> int:
-        return int(self.state.ctypes.data)
+        return self._state_address
 
     def process(self, block: Block) -> None:
         """Work on `block` in place, in pieces of at most ``max_frames``."""
-        good = block.dtype == np.float32 and block.ndim == 2 and block.shape[1] == self.format.channels
-        if not (good and block.flags.c_contiguous and block.flags.writeable):
+        try:
+            good = run_block(self.address, block, self.format.channels, self.max_frames, self._state_address)
+        except TypeError:  # the compiled call takes writeable, C-ordered float32 of two dimensions, nothing else
+            good = False
+        if not good:
             raise ConfigError(
-                f"block is {block.dtype} {block.shape}; this effect changes C-ordered float32 (frames, {self.format.channels}) in place: "
+                f"block is {getattr(block, 'dtype', type(block).__name__)} {getattr(block, 'shape', '')}; "
+                f"this effect changes C-ordered float32 (frames, {self.format.channels}) in place: "
                 "convert with numpy.array(block, numpy.float32)"
             )
-        channels = block.shape[1]
-        for start in range(0, block.shape[0], self.max_frames):
-            frames = min(self.max_frames, block.shape[0] - start)
-            run_effect(self.address, block.ctypes.data + start * channels * 4, frames, channels, self.state_address)
 
     def reset(self) -> None:
         """Return to the state after ``make``, settings included. Not while a room is running."""
