@@ -18,24 +18,37 @@ from tests.rooms.test_line import steps, voice
 VOICE = preset("voice")
 
 
+#: What the device asks for, and what is switched off from then on: at rest for long, and turned back in the middle of a fade.
+TURNS = ((100, True), (1, False), (1, True), (3, False), (95, True), (150, False))
+
+
+def switched(effects, name, samples, **settings):
+    """The line's output with the effect on, off, and switched by `TURNS`."""
+    benches = [Bench(effects=effects, bypass=bypass, **settings).load(samples) for bypass in ((), (name,), ())]
+    wet, dry = benches[0].run(500), benches[1].run(500)
+    got = [benches[2].run(150)]
+    for calls, off in TURNS:
+        benches[2].line.update(bypass=(name,) if off else ())
+        got.append(benches[2].run(calls))
+    assert len({bench.line.chain_latency_frames for bench in benches}) == 1
+    return wet, dry, np.concatenate(got)
+
+
 @pytest.mark.parametrize("device_rate_hz", [16_000, 48_000])
 @pytest.mark.parametrize("name", [effect.name for effect in VOICE])
-def test_a_switch_while_playing_makes_no_step_of_its_own_and_moves_nothing_in_time(name, device_rate_hz):
-    samples = voice(6)
-    benches = [Bench(effects=VOICE, bypass=bypass, device_rate_hz=device_rate_hz).load(samples) for bypass in ((), (name,), ())]
-    on, off, switched = benches
-    wet, dry = on.run(500), off.run(500)
-    got = [switched.run(150)]
-    for calls, bypass in ((100, (name,)), (1, ()), (1, (name,)), (3, ()), (95, (name,)), (150, ())):
-        switched.line.update(bypass=bypass)
-        got.append(switched.run(calls))
-    y = np.concatenate(got)
+def test_a_switch_while_playing_makes_no_step_of_its_own(name, device_rate_hz):
+    wet, dry, y = switched(VOICE, name, voice(6), device_rate_hz=device_rate_hz)
     assert steps(y) <= 1.001 * max(steps(wet), steps(dry))
-    calm = slice(200 * device_rate_hz // 100, 250 * device_rate_hz // 100)
-    # The dry sound to the bit where it has been off for half a second, but for what the effects behind it still remember.
-    assert np.abs(y[calm] - dry[calm]).max() < 0.02
-    assert not np.array_equal(y[calm], wet[calm])
-    assert len({bench.line.chain_latency_frames for bench in benches}) == 1
+    assert not np.array_equal(y, wet)
+
+
+@pytest.mark.parametrize("effect", VOICE, ids=lambda effect: effect.name)
+def test_off_is_the_dry_sound_in_its_place_and_on_again_is_as_if_it_had_never_been_off(effect):
+    wet, dry, y = switched((effect,), effect.name, voice(6))
+    off, on = slice(155 * 160, 250 * 160), slice(360 * 160, None)
+    assert np.array_equal(y[off], dry[off])
+    assert np.array_equal(y[on], wet[on])
+    assert not np.array_equal(wet[off], dry[off])
 
 
 def test_all_off_is_the_input_delayed_to_the_bit():
