@@ -26,7 +26,7 @@ def demo(
         ),
     ] = None,
     device: opt.DeviceOption = None,
-    effects: opt.EffectsOption = "default",
+    effects: opt.EffectsOption = "voice-low-latency",
     bypass: opt.Bypass = "",
     gain_db: opt.GainDb = 0.0,
     drift: opt.DriftOption = opt.Drift.splice,

@@ -88,7 +88,7 @@ EffectsOption = Annotated[
         "--effects",
         "--preset",
         metavar="NAME|LIST",
-        help="voice, voice-low-latency, transparent, or e.g. gate,compressor or gate:depth_db=12,compressor:ratio=4.",
+        help="A preset (voice, voice-low-latency, transparent), or effects: gate,compressor or gate:depth_db=12,compressor:ratio=4.",
         rich_help_panel=SOUND,
     ),
 ]

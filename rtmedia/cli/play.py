@@ -45,7 +45,7 @@ def play(
         str, typer.Option("--sink", metavar="NAME", help="portaudio, wav:FILE or null.", rich_help_panel=opt.SOUND)
     ] = "portaudio",
     device: opt.DeviceOption = None,
-    effects: opt.EffectsOption = "default",
+    effects: opt.EffectsOption = "voice-low-latency",
     bypass: opt.Bypass = "",
     gain_db: opt.GainDb = 0.0,
     lead_ms: Annotated[

@@ -37,7 +37,7 @@ def process(
             show_default=False,
         ),
     ],
-    effects: opt.EffectsOption = "default",
+    effects: opt.EffectsOption = "voice",
     ceiling_db: Annotated[
         float, typer.Option("--ceiling-db", metavar="DB", help="No true peak above it.", rich_help_panel=opt.SOUND)
     ] = -1.0,
@@ -72,8 +72,8 @@ def process(
 ) -> None:
     """Clean recordings with the effects.
 
-    The default preset is `voice`; the limiter always follows. The result is in line with the original, to the sample. A recording that
-    cannot be processed does not keep the others from it.
+    The limiter always follows. The result is in line with the original, to the sample.
+    A recording that cannot be processed does not keep the others from it.
     """
     from rtmedia.cli.batch import cores
     from rtmedia.cli.cleaning import Job, make_folders, places, seconds_of
@@ -177,12 +177,13 @@ def _carried_out(tasks: Sequence[Job], jobs: int, lengths_s: Sequence[float], co
         TextColumn("{task.fields[name]}", style="dim", markup=False),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        shown = bar.add_task("cleaning", total=sum(lengths_s), name=tasks[0].source.name)
+        begin = f"starting {jobs} processes" if jobs > 1 else "cleaning"
+        shown = bar.add_task(begin, total=sum(lengths_s), name="" if jobs > 1 else tasks[0].source.name)
 
         def shown_too(number: int, amount_s: float, found: Outcome | WorkerLost | None) -> None:
             told(number, amount_s, found)
-            count = f"cleaning {len(done)} of {len(tasks)}" if len(tasks) > 1 else "cleaning"
-            bar.update(shown, completed=sum(told_s), description=count, name=tasks[number].source.name)
+            many = f" {len(done)} of {len(tasks)}" if len(tasks) > 1 else ""
+            bar.update(shown, completed=sum(told_s), description=f"cleaning{many}", name=tasks[number].source.name)
 
         carry_out(clean_one, tasks, jobs, shown_too)
     return [done[number] for number in range(len(tasks))]

@@ -39,7 +39,7 @@ def simulate(
     codec: opt.Codec = "pcm_s16le",
     rate: opt.Rate = 16_000,
     channels: opt.Channels = 1,
-    effects: opt.EffectsOption = "default",
+    effects: opt.EffectsOption = "voice-low-latency",
     bypass: opt.Bypass = "",
     gain_db: opt.GainDb = 0.0,
     no_audio: Annotated[

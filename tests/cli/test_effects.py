@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from inspect import signature
+
 import pytest
 
+from rtmedia.cli.demo import demo
 from rtmedia.cli.effects import parse_effects
+from rtmedia.cli.play import play
+from rtmedia.cli.process import process
+from rtmedia.cli.simulate import simulate
 from rtmedia.dsp.compressor import Compressor
 from rtmedia.dsp.gate import SpectralGate
 from rtmedia.errors import ConfigError
@@ -16,6 +22,12 @@ def test_default_is_left_to_the_engine_and_none_is_none():
     assert parse_effects("default", live=False) == OFFLINE
     assert parse_effects("transparent") == "transparent"
     assert parse_effects("none") == ()
+
+
+@pytest.mark.parametrize("command", [play, demo, simulate, process])
+def test_what_a_command_does_unless_told_otherwise_is_the_presets_table(command):
+    """The option's default is written out, because help loads nothing."""
+    assert signature(command).parameters["effects"].default == (OFFLINE if command is process else LIVE)
 
 
 def test_effects_come_in_order_with_their_settings():
