@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numba import carray
@@ -370,6 +371,8 @@ class Compressor:
     release_s: float = 0.25
     lookahead: bool = True
     warm_start: bool = False
+    #: New settings move the makeup at once, as in the browser: whoever switches them while it plays cross-fades (`rtmedia.dsp.switch`).
+    fade_settings: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name, low, high in LIMITS:

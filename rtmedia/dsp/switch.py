@@ -9,6 +9,11 @@ The shares add up to 1 in amplitude. Cross-fades between strangers keep the powe
 nothing to do with each other add up in power. Dry and wet are the same sound at the same time: they add up in
 amplitude, and shares of equal power would make the middle of each fade 3 dB louder. Both ends of the fade are flat (3t² - 2t³): a
 tone of 20 Hz or more never makes a larger step from sample to sample than it makes on the louder of the two sides.
+
+New settings pass through the switch as well. Most effects take them over in a way of their own that is not heard. One that cannot
+(``fade_settings``: the compressor's makeup jumps, as the browser's does) is copied at that moment, state and all. The copy goes
+on with the old settings: it alone is heard for the length of one fade, while the original finds its place under the new ones; then
+the sound passes over from the copy to the original in the same way.
 """
 
 from __future__ import annotations
@@ -17,14 +22,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from numba import carray
 
 from rtmedia.dsp.state import header_dtype, make_state
 from rtmedia.errors import ConfigError
-from rtmedia.ports import Effect, EffectInstance, Format
-from rtmedia.rt.kernel import EFFECT_SIGNATURE, call_effect, callback, pointer_void
-from rtmedia.rt.memory import view_f4
-from rtmedia.rt.plugin import TAKEN_FIELDS, WISH_FIELDS, Instance, take_wishes
+from rtmedia.ports import Block, Effect, EffectInstance, Format
+from rtmedia.rt.kernel import EFFECT_SIGNATURE, call_effect, callback, copy_octets, pointer_void
+from rtmedia.rt.memory import aligned_zeros, view_f4
+from rtmedia.rt.plugin import MAX_WISHES, TAKEN_FIELDS, WISH_FIELDS, Instance, take_wishes, wishes_take, wishes_write
 from rtmedia.units import frames_of_ms
 
 #: Shorter, and switching something that changes the sound's character is heard as a blip; longer, and a listener who compares waits.
@@ -42,9 +48,15 @@ HEADER = header_dtype(
         ("fade_frames", "i8"),
         ("wet_frames", "i8"),  # of the fade: 0 is off, all of them is on
         ("goal_frames", "i8"),
+        ("mail", "i8"),  # page of new settings
+        ("mail_seen", "i8"),  # version of what was taken out of it
+        ("old_octets", "i8"),  # of the copy with the old settings; 0: the effect needs none
+        ("old_frames", "i8"),  # of the fade from the copy, still to come
+        ("values", "f4", (MAX_WISHES,)),
     ],
-    ("past",),
+    ("past", "work", "old"),
 )
+_VALUES_OFFSET = int(HEADER.fields["values"][1])  # type: ignore[index]
 
 
 @callback(EFFECT_SIGNATURE)
@@ -67,8 +79,33 @@ def switch_process(block_address, frames, channels, state_address):
 
     if take_wishes(state_address):
         head.goal_frames = 0 if head.taken[0] == np.float32(0) else head.fade_frames
-    call_effect(head.function, block_address, frames, channels, head.inner)
-    wet, goal, fade = head.wet_frames, head.goal_frames, head.fade_frames
+    old, fade = state_address + head.at_old, head.fade_frames
+    if head.old_frames == 0:  # one change after the other; the newest waits in its page
+        version = wishes_take(head.mail, head.mail_seen, state_address + _VALUES_OFFSET, MAX_WISHES)
+        if version != head.mail_seen:
+            head.mail_seen = version
+            if head.old_octets > 0:
+                copy_octets(old, head.inner, head.old_octets)
+                head.old_frames = 2 * fade  # in the first half the old sound alone, while the new one finds its place unheard
+            wishes_write(head.inner, view_f4(state_address + _VALUES_OFFSET, MAX_WISHES))
+    one, three = np.float32(1), np.float32(3)
+    left = head.old_frames
+    if left == 0:
+        call_effect(head.function, block_address, frames, channels, head.inner)
+    else:
+        work = view_f4(state_address + head.at_work, count)
+        for i in range(count):
+            work[i] = block[i]
+        call_effect(head.function, block_address, frames, channels, head.inner)
+        call_effect(head.function, state_address + head.at_work, frames, channels, old)
+        for i in range(min(frames, left)):
+            left -= 1
+            t = np.float32(min(left, fade)) / np.float32(fade)
+            share = t * t * (three - t - t)
+            for c in range(i * channels, (i + 1) * channels):
+                block[c] = block[c] * (one - share) + work[c] * share
+        head.old_frames = left
+    wet, goal = head.wet_frames, head.goal_frames
     if wet == goal:
         if wet == 0:
             first = min(count, ring - at)
@@ -77,14 +114,13 @@ def switch_process(block_address, frames, channels, state_address):
             for i in range(first, count):
                 block[i] = past[i - first]
         return
-    one = np.float32(1)
     for i in range(frames):
         if wet < goal:
             wet += 1
         elif wet > goal:
             wet -= 1
         t = np.float32(wet) / np.float32(fade)
-        share = t * t * (np.float32(3) - t - t)
+        share = t * t * (three - t - t)
         for c in range(channels):
             dry = past[at + c]
             if wet == 0:
@@ -95,32 +131,60 @@ def switch_process(block_address, frames, channels, state_address):
     head.wet_frames = wet
 
 
+class SettingsPage(Instance):
+    """Where new settings of a switched effect wait until the switch hands them on; its ``update`` writes them."""
+
+    def process(self, block: Block) -> None:
+        """There is nothing to process."""
+        raise ConfigError("a page of settings changes no sound; call process of the switch that it belongs to")
+
+
 class SwitchInstance(Instance):
-    """A `Switch` at work; ``inner`` is the effect's own instance, to which its settings go.
+    """A `Switch` at work.
+
+    Attributes
+    ----------
+    inner : EffectInstance
+        The effect's own.
+    settings : EffectInstance
+        To whose ``update`` new settings of the effect go.
 
     Notes
     -----
     Thread: as for `Instance`.   Real-time: the C function, yes.
     """
 
-    def __init__(self, inner: EffectInstance, format: Format, max_frames: int, on: bool = True) -> None:
-        self.inner = inner
+    def __init__(self, inner: EffectInstance, format: Format, max_frames: int, on: bool = True, fade_settings: bool = False) -> None:
         late = inner.latency_frames
         if not inner.address:
             raise ConfigError(
                 f"{inner!r} has no C function to call (address 0), so it cannot be switched; see rtmedia.ports.EffectInstance"
             )
-        state = make_state(HEADER, {"past": np.zeros((late + max_frames, format.channels), np.float32)})
+        octets = inner.state.nbytes if fade_settings else 0
+        arrays: dict[str, npt.NDArray[Any]] = {
+            "past": np.zeros((late + max_frames, format.channels), np.float32),
+            "work": np.zeros((max_frames if fade_settings else 0, format.channels), np.float32),
+            "old": np.zeros(octets, np.uint8),
+        }
+        state = make_state(HEADER, arrays)
         fade = frames_of_ms(FADE_MS, format.rate_hz)
-        state["function"], state["inner"] = inner.address, inner.state_address
+        mail = aligned_zeros(1, np.dtype(WISH_FIELDS))
+        self.inner = inner
+        page = SettingsPage(switch_process, mail, format, max_frames)
+        # Whoever changes settings in a way of his own knows nothing of the page.
+        self.settings = page if getattr(type(inner), "update", None) is Instance.update else inner
+        self._page = page
+        state["function"], state["inner"], state["mail"] = inner.address, inner.state_address, page.state_address
         state["latency_frames"], state["ring_frames"], state["fade_frames"] = late, late + max_frames, fade
         state["wet_frames"] = state["goal_frames"] = fade if on else 0
+        state["old_octets"] = octets
         state["wish"][0, 0] = on
         super().__init__(switch_process, state, format, max_frames, latency_frames=late)
 
     def reset(self) -> None:
         """Return to the state after ``make``, the effect's included. Not while a room is running."""
         super().reset()
+        self._page.reset()
         self.inner.reset()
 
 
@@ -167,9 +231,5 @@ class Switch:
 
     def make(self, format: Format, max_frames: int) -> SwitchInstance:
         """An instance for `format`, with one of the effect's inside."""
-        return SwitchInstance(self.effect.make(format, max_frames), format, max_frames, self.on)
-
-
-def on_or_off(instance: Any) -> bool:
-    """Whether a `SwitchInstance` was last asked to be on. Thread: any."""
-    return bool(instance.state["wish"][0, 0])
+        fades = bool(getattr(self.effect, "fade_settings", False))
+        return SwitchInstance(self.effect.make(format, max_frames), format, max_frames, self.on, fades)

@@ -13,7 +13,7 @@ from typing import Any
 from rtmedia.dsp.gain import Gain
 from rtmedia.dsp.limiter import Limiter
 from rtmedia.dsp.resample import make_resampler
-from rtmedia.dsp.switch import SwitchInstance
+from rtmedia.dsp.switch import Switch
 from rtmedia.dsp.varispeed import make_varispeed
 from rtmedia.errors import ConfigError
 from rtmedia.jitter.drift import SPLICE_ABOVE_MS, make_drift
@@ -113,9 +113,7 @@ class Line:
         self.decode = Decode(codec.make(source, rate_hz // 4), rate_hz, channels)
         self.descriptions = tuple(effects)
         self.bypass = check_bypass(bypass, self.names)
-        self.effects = [
-            SwitchInstance(_steady(effect).make(source, block), source, block, on=effect.name not in self.bypass) for effect in effects
-        ]
+        self.effects = [Switch(_steady(effect), on=effect.name not in self.bypass).make(source, block) for effect in effects]
         make = make_resampler if drift == "splice" else make_varispeed
         self.resampler = make(rate_hz, device_rate_hz, channels, block)
         self.gain = Gain(gain_db).make(device, out_block)
@@ -223,7 +221,7 @@ class Line:
         for place, (before, after) in enumerate(zip(self.descriptions, descriptions, strict=True)):
             _check_live(before, after)
             if after is not before:
-                changes.append((place, self.effects[place].inner, after.values()))
+                changes.append((place, self.effects[place].settings, after.values()))
         off = self.bypass if bypass is None else check_bypass(bypass, self.names)
         for place, name in enumerate(self.names):
             if (name in off) != (name in self.bypass):

@@ -104,7 +104,7 @@ RENDER_DTYPE = np.dtype(
         ("effects", "i8"),
         ("functions", "i8", (MAX_EFFECTS,)),
         ("states", "i8", (MAX_EFFECTS,)),  # of the switches around them
-        ("settings", "i8", (MAX_EFFECTS,)),  # their own states, where new settings go
+        ("settings", "i8", (MAX_EFFECTS,)),  # their pages of new settings
         ("gain_function", "i8"),
         ("gain_state", "i8"),
         ("limiter_function", "i8"),
@@ -201,7 +201,7 @@ class Render:
         r["effects"] = len(self.effects)
         for i, effect in enumerate(self.effects):
             r["functions"][i], r["states"][i] = effect.address, effect.state_address
-            r["settings"][i] = effect.inner.state_address
+            r["settings"][i] = effect.settings.state_address
         r["gain_function"], r["gain_state"] = gain.address, gain.state_address
         r["limiter_function"], r["limiter_state"] = limiter.address, limiter.state_address
         r["pause_gain"] = 1.0

@@ -12,6 +12,7 @@ from rtmedia.dsp.compressor import Compressor
 from rtmedia.dsp.gain import Gain
 from rtmedia.dsp.gate import SpectralGate
 from rtmedia.dsp.limiter import Limiter
+from rtmedia.dsp.normalizer import LoudnessNormalizer
 from rtmedia.dsp.state import header_dtype, make_state
 from rtmedia.dsp.switch import FADE_MS, Switch
 from rtmedia.errors import ConfigError
@@ -58,6 +59,7 @@ EFFECTS = {
     "gate, 6 ms": SpectralGate(latency="6ms", any_block=False),
     "compressor": Compressor(warm_start=True),
     "compressor, no look-ahead": Compressor(lookahead=False, warm_start=True),
+    "normalizer": LoudnessNormalizer(),
     "limiter": Limiter(-20.0),
     "somebody else's": TurnOver(),
 }
@@ -198,7 +200,7 @@ def test_an_effect_that_is_off_passes_on_nothing_that_is_no_number():
 
 def test_settings_reach_the_effect_inside():
     made = Switch(Gain(0.0)).make(Format(16_000), 320)
-    made.inner.update((-20.0,))
+    made.settings.update((-20.0,))
     x = np.ones((320, 1), np.float32)
     made.process(x)
     assert x[-1] == pytest.approx(0.1)
@@ -206,6 +208,69 @@ def test_settings_reach_the_effect_inside():
     x[:] = 1
     made.process(x)
     assert (x == 1).all()
+    with pytest.raises(ConfigError, match="changes no sound"):
+        made.settings.process(x)
+
+
+class Steep(Gain):
+    """Takes new settings over at once, and says so."""
+
+    fade_settings = True
+
+    def make(self, format, max_frames):
+        made = super().make(format, max_frames)
+        made.state["ramp_frames"] = 1
+        return Instance(made._function, made.state, format, max_frames)
+
+
+#: Effect, other settings of it, and the most by which a step may be larger than the sound's own: what is itself a ramp adds its slope.
+ADJUSTED = {
+    "gain": (Gain(-12.0), (0.0,), 1.01),
+    "gate": (SpectralGate(), (6.0,), 1.01),
+    "gate, off": (SpectralGate(), (0.0,), 1.05),  # its own cross-fade of 10 ms, a straight line
+    "normalizer": (LoudnessNormalizer(), (-16.0, 20.0, 20.0, 3.0, 6.0), 1.01),
+    # Back at the old settings it is not at once where it would have been: a syllable may be turned down less than without the change.
+    "compressor": (Compressor(warm_start=True), (-50.0, 10.0, 12.0, 0.003, 0.25), 1.05),
+    "compressor, no look-ahead": (Compressor(lookahead=False, warm_start=True), (-50.0, 0.0, 20.0, 0.0, 0.0), 1.01),
+    "limiter": (Limiter(-1.0), (-20.0, 10.0), 1.01),
+    "somebody else's": (Steep(0.0), (-30.0,), 1.0001),
+}
+
+
+@every_rate
+@every_sound
+@pytest.mark.parametrize(("effect", "values", "most"), ADJUSTED.values(), ids=ADJUSTED.keys())
+def test_new_settings_make_no_step_that_is_larger_than_the_sounds_own(rate_hz, make_sound, effect, values, most):
+    x, format, size = make_sound(rate_hz), Format(rate_hz), rate_hz // 100
+    outputs = []
+    for changes in ({}, {0: values}, {500: values, 760: effect.values(), 770: values, 1_000: effect.values()}):
+        made = Switch(effect).make(format, size)
+        y = x.copy()
+        for block in range(len(x) // size):
+            if block * 10 in changes:
+                made.settings.update(changes[block * 10])
+            made.process(y[block * size : (block + 1) * size])
+        outputs.append(y[: len(x) // size * size])
+    before, after, changed = outputs
+    assert steps(changed).max() <= most * max(steps(before).max(), steps(after).max())
+    assert np.array_equal(changed[: 500 * rate_hz // 1000], before[: 500 * rate_hz // 1000])
+    assert not np.array_equal(changed, before)
+
+
+def test_changes_that_come_in_the_middle_of_one_wait_and_the_newest_wins():
+    made = Switch(Steep(0.0)).make(Format(16_000), 160)
+    y = []
+    for block in range(40):
+        if block in (5, 6, 7):
+            made.settings.update(({5: -20.0, 6: 10.0, 7: -6.0}[block],))
+        x = np.ones((160, 1), np.float32)
+        made.process(x)
+        y.append(x[:, 0])
+    y = np.concatenate(y)
+    assert np.abs(np.diff(y)).max() < 0.9 * 1.6 / 320
+    assert y[9 * 160 - 1] == pytest.approx(0.1)
+    assert y.max() == 1.0  # nobody heard the second
+    assert y[-1] == pytest.approx(10 ** (-6 / 20))
 
 
 def test_an_effect_without_a_c_function_is_refused():

@@ -107,7 +107,7 @@ def test_a_setting_that_cannot_be_is_refused_and_nothing_is_changed(settings, sa
         bench.line.update(settings={"gain": {"gain_db": -60.0}} | settings, gain_db=-60.0, bypass=("gain",))
     assert bench.line.descriptions == (SpectralGate(), Gain(0.0))
     assert bench.line.bypass == ()
-    assert bench.line.effects[1].inner.state["wish"][0, 0] == 0.0
+    assert bench.line.effects[1].settings.state["wish"][0, 0] == 0.0
     assert bench.line.gain.state["wish"][0, 0] == 0.0
 
 
