@@ -121,6 +121,15 @@ def meter_process(block_address, frames, channels, state_address):
                 publish(state_address, channels)
 
 
+@kernel("void(i8, i8, i8, i8, i8, i8)")
+def tick_energies(weighting_address, block_address, tick_frames, channels, energies_address, ticks):
+    """The K-weighted energy of each tick of a recording, as float64."""
+    energies = view_f8(energies_address, ticks)
+    for i in range(ticks):
+        k_weight(weighting_address, block_address + i * tick_frames * channels * 4, tick_frames, channels)
+        energies[i] = take_energy(weighting_address, channels)
+
+
 @dataclass(frozen=True)
 class Meter:
     """Peak, RMS and loudness of what passes by.
@@ -229,9 +238,7 @@ def loudness(audio: npt.ArrayLike, rate_hz: int) -> Loudness:
     tick = frames_of_ms(TICK_MS, rate_hz)
     ticks = frames // (tick * HOP_TICKS) * HOP_TICKS
     energies = np.empty(ticks)
-    for i in range(ticks):
-        k_weight(weighting.ctypes.data, block.ctypes.data + i * tick * channels * 4, tick, channels)
-        energies[i] = take_energy(weighting.ctypes.data, channels)
+    tick_energies(weighting.ctypes.data, block.ctypes.data, tick, channels, energies.ctypes.data, ticks)
     hop_power = energies.reshape(-1, HOP_TICKS).sum(axis=1) / (tick * HOP_TICKS)
     level = np.zeros(2, np.float32)
     measure(block.ctypes.data, frames, channels, level.ctypes.data)

@@ -24,6 +24,7 @@ a second: T. Houtgast and H. Steeneken, J. Acoust. Soc. Am. 77, 1985.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,21 +98,12 @@ HEADER = header_dtype(
         ("free", "i8"),  # new settings: the gain may move until it is there
         ("power", "f8"),  # of the present step: mean over its ticks, and of its squares
         ("square", "f8"),
-        ("goal_db", "f8"),
         ("now_db", "f8"),  # at the end of this tick
         ("gain", "f8"),  # at the beginning of this tick
         ("slope", "f8"),  # per frame of this tick
     ],
     ("weighting", "steps", "squares", "steps_lufs", "heard"),
 )
-
-
-@kernel("void(i8)")
-def aim(state_address):
-    """Set the goal from level and settings; a setting that is not a number becomes its lower limit."""
-    head = carray(pointer_void(state_address), 1, HEADER)[0]
-    wish = head.taken
-    head.goal_db = max(-np.float64(wish[2]), min(np.float64(wish[1]), np.float64(wish[0]) - head.level_lufs))
 
 
 @kernel("void(i8)")
@@ -129,7 +121,6 @@ def learn(state_address):
         if lufs(latest) < lufs(level) - QUIETER_LU:
             head.heard_blocks, level = QUIETER_BLOCKS, latest
     head.level_lufs = lufs(level)
-    aim(state_address)
 
 
 @kernel("void(i8)")
@@ -160,7 +151,7 @@ def listen(state_address):
     lasts = power * power * STEP_TICKS * BLOCK_STEPS > LEAST_TICKS * squares
     speech = stands_out and moves and lasts
     hop = lufs(ring_mean(at_steps, FLOOR_STEPS, place, HOP_STEPS))
-    head.speaking = 1 if speech and hop > floor + STANDS_OUT_DB else 0
+    head.speaking = 1 if speech and hop > floor + proof * STANDS_OUT_DB else 0
     head.sureness = min(head.sureness + 1, MOST_SURE) if speech else max(head.sureness - 1, 0)
     if speech and head.sureness >= SURE:
         view_f8(state_address + head.at_heard, HEARD_BLOCKS)[head.heard_place] = power
@@ -190,13 +181,15 @@ def tick(state_address, channels):
     head.gain = 10.0 ** (head.now_db / 20.0)
     head.slope = 0.0
     head.gain_db = head.now_db
-    if head.now_db == head.goal_db:
+    wish = head.taken
+    goal_db = max(-np.float64(wish[2]), min(np.float64(wish[1]), np.float64(wish[0]) - head.level_lufs))
+    if head.now_db == goal_db:
         head.free = 0
     elif head.free != 0 or head.speaking != 0:
-        way = head.goal_db - head.now_db
+        way = goal_db - head.now_db
         fast = head.free != 0 or head.heard_blocks < LEARNT_BLOCKS or abs(way) > FAR_DB
-        most = 0.001 * TICK_MS * (HASTE if fast else 1.0)
-        head.now_db += min(way, most * head.taken[3]) if way > 0.0 else max(way, -most * head.taken[4])
+        step = 0.001 * TICK_MS * (HASTE if fast else 1.0) * (wish[3] if way > 0.0 else wish[4])
+        head.now_db = goal_db if abs(way) <= step else head.now_db + math.copysign(step, way)
         head.slope = (10.0 ** (head.now_db / 20.0) - head.gain) / head.tick_frames
 
 
@@ -214,7 +207,6 @@ def normalizer_process(block_address, frames, channels, state_address):
         for i in range(len(_LOWS)):
             wish[i] = min(wish[i], _HIGHS[i]) if wish[i] > _LOWS[i] else _LOWS[i]
         head.free = 1
-        aim(state_address)
     weighting = state_address + head.at_weighting
     start = 0
     while start < frames:
@@ -259,10 +251,10 @@ class LoudnessNormalizer:
     Notes
     -----
     Thread: the instance belongs to one.   Real-time: yes.   Latency: none: what comes suddenly is the limiter's.
-    Channels share one gain. It is a straight line within each 10 ms, at most 2.4 dB (at 60 dB a second), and at rest it is constant.
-    In silence and noise it holds; what sounds like speech without being speech (a few voices in the background, one singing
-    voice) is brought to the target too. Steady music keeps its level. Readings in the state: ``gain_db``, ``level_lufs`` (of the
-    speech, before the gain), ``floor_lufs``, ``speaking``. Not finite samples become 0.
+    Channels share one gain. It is a straight line within each 10 ms, of at most 2.4 dB (at 60 dB a second), and constant at rest.
+    In silence and noise it holds; what sounds like speech without being speech (a few voices in the background, one singing voice, a rumble
+    that comes and goes) is brought to the target too. Music without pauses keeps its level, unless that lies above the target. Readings in
+    the state: ``gain_db``, ``level_lufs`` (of the speech, before the gain), ``floor_lufs``, ``speaking``. Not finite samples become 0.
     """
 
     target_lufs: float = -23.0
@@ -300,7 +292,7 @@ class LoudnessNormalizer:
         state["tick_frames"] = frames_of_ms(TICK_MS, format.rate_hz)
         state["level_lufs"] = EXPECTED_LUFS
         state["floor_lufs"] = SILENT_LUFS
-        state["goal_db"] = state["now_db"] = state["gain_db"] = first_db
+        state["now_db"] = state["gain_db"] = first_db
         state["gain"] = gain_of_db(first_db)
         state["wish"][0, : len(settings)] = state["taken"][0, : len(settings)] = settings
         return Instance(normalizer_process, state, format, max_frames)

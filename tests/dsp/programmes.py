@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
-from pathlib import Path
-
 import numpy as np
-from scipy.signal import resample_poly
 
-import rtmedia
 from rtmedia.dsp.meters import loudness
-from rtmedia.sim.wav import decode_wav
+from rtmedia.sim import script
 
 
 def conversation(rate_hz, channels=1):
     """46 s of two speakers, pauses of silence between them; float64, the same in each channel."""
-    path = Path(rtmedia.__file__).parent / "data" / "conversation.wav"
-    samples, own_hz = decode_wav(path.read_bytes(), path.name)
-    ratio = Fraction(rate_hz, own_hz)
-    mono = resample_poly(samples[:, 0].astype(float), ratio.numerator, ratio.denominator)
-    return np.repeat(mono[:, None], channels, axis=1)
+    return script.conversation()[0].at(rate_hz, channels).block.astype(float)
 
 
 def at_loudness(x, rate_hz, wanted_lufs):

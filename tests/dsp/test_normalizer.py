@@ -57,7 +57,7 @@ def reference(x, rate_hz, target=-23.0, most=20.0, least=-20.0, rise=3.0, fall=6
                 and moved > 1.7 * proof
                 and np.sum(block) ** 2 > 5 * np.sum(np.square(block))
             )
-            speaking = speech and db(np.mean(ticks[n - 10 : n])) > floor + 7
+            speaking = speech and db(np.mean(ticks[n - 10 : n])) > floor + 7 * proof
             sure = min(sure + 1, 10) if speech else max(sure - 1, 0)
             if speech and sure >= 4:
                 heard = [*heard, np.mean(block)][-100:]
@@ -192,6 +192,13 @@ def test_clipped_speech_comes_down_to_the_target():
     x = np.clip(at_loudness(conversation(RATE_HZ), RATE_HZ, 3.0), -1.0, 1.0)
     y, _, _ = normalized(x)
     assert loudness(y[10 * RATE_HZ :], RATE_HZ).integrated_lufs == pytest.approx(TARGET_LUFS, abs=0.5)
+
+
+def test_loud_speech_in_loud_noise_comes_down_too():
+    x = at_loudness(conversation(RATE_HZ), RATE_HZ, -10.0)
+    x += at_loudness(noise(len(x), RATE_HZ, 1.0), RATE_HZ, -15.0)
+    _, gains, _ = normalized(x)
+    assert (gains[30:] < -9.0).all()
 
 
 def test_gain_and_cut_stay_within_their_limits():
