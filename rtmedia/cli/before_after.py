@@ -9,12 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from rtmedia.cli.hearing import HOP_S, Heard, Hearing, Spectrogram
-from rtmedia.cli.plots import BLUE, INK, ORANGE, RULE, SOFT, STYLE, new_figure, save
+from rtmedia.cli.plots import BLUE, INK, ORANGE, SOFT, STYLE, new_figure, save
+from rtmedia.cli.terminal import clock
 
 RANGE_DB = 75.0  # from the loudest cells down: what lies under it is black
 _ROWS = 320
 _TICKS_HZ = (100, 300, 1_000, 2_000, 4_000, 8_000, 16_000)
 _LEAST_LUFS = -70.0
+_MOST_POINTS, _COLUMNS = 1_500, 240  # of a curve: beyond, it is drawn in columns
+#: Steps of the time axis, s.
+_STEPS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600)
 _BEFORE, _AFTER = ORANGE, BLUE
 
 
@@ -44,8 +48,11 @@ def plot_before_after(path: Path, title: str, subtitle: str, seconds: float, bef
         bar.outline.set_visible(False)
         _draw_loudness(lower, seconds, before, after)
         lower.set_xlim(0.0, seconds)
+        step_s = next((step for step in _STEPS_S if seconds / step <= 12), 3_600.0 * np.ceil(seconds / 12 / 3_600))
+        if seconds >= 5:
+            lower.xaxis.set_major_locator(matplotlib.ticker.MultipleLocator(step_s))
         lower.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(_clock if seconds >= 120 else _seconds))
-        lower.set_xlabel("time, min:s" if seconds >= 120 else "time, s", loc="right")
+        lower.set_xlabel("time, s" if seconds < 120 else "time, min:s" if seconds < 3_600 else "time, h:min:s", loc="right")
         save(figure, path)
 
 
@@ -88,13 +95,17 @@ def _draw_spectrogram(axes: Any, levels_db: npt.NDArray[np.float64], hearing: He
 def _draw_loudness(axes: Any, seconds: float, before: Hearing, after: Hearing) -> None:
     sides = ((before, before.found(), _BEFORE, "before"), (after, after.found(), _AFTER, "after"))
     shown: list[tuple[Heard, str, str]] = []
+    dense = len(before.momentary_lufs) > _MOST_POINTS
     heard: list[npt.NDArray[np.float64]] = []
     for hearing, found, colour, name in sides:
         curve = np.array(hearing.momentary_lufs)
         curve = np.where(curve < _LEAST_LUFS, np.nan, curve)
         # Each value is about the 400 ms before it: drawn in their middle.
         time_s = (np.arange(len(curve)) + 1) * HOP_S - 0.2
-        axes.plot(time_s, curve, color=colour, linewidth=1.1, alpha=0.9)
+        if dense:
+            _draw_dense(axes, time_s, curve, colour)
+        else:
+            axes.plot(time_s, curve, color=colour, linewidth=1.1, alpha=0.9)
         heard.append(curve[np.isfinite(curve)])
         shown.append((found, colour, name))
     all_heard = np.concatenate(heard)
@@ -106,6 +117,27 @@ def _draw_loudness(axes: Any, seconds: float, before: Hearing, after: Hearing) -
     axes.set_ylabel("loudness, LUFS")
     axes.yaxis.set_label_coords(-0.052, 0.5)
     _name_the_lines(axes, shown, (low, top))
+    axes.annotate(
+        f"momentary{', median and middle 80 %' if dense else ''}; dashed: integrated over all of it",
+        (0.0, 1.0),
+        (4, -4),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        va="top",
+        fontsize=8.5,
+        color=SOFT,
+        bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0.0, "pad": 1.5},
+    )
+
+
+def _draw_dense(axes: Any, time_s: npt.NDArray[Any], curve: npt.NDArray[Any], colour: str) -> None:
+    """More values than the picture can tell apart: what lies between most of them."""
+    each = -(-len(curve) // _COLUMNS)
+    whole = len(curve) // each
+    rows = np.sort(np.nan_to_num(curve[: whole * each], nan=_LEAST_LUFS).reshape(whole, each), axis=1)
+    at_s = time_s[: whole * each].reshape(whole, each).mean(axis=1)
+    axes.fill_between(at_s, rows[:, each // 10], rows[:, -1 - each // 10], color=colour, alpha=0.28, linewidth=0)
+    axes.plot(at_s, rows[:, each // 2], color=colour, linewidth=1.2)
 
 
 def _name_the_lines(axes: Any, shown: list[tuple[Heard, str, str]], limits: tuple[float, float]) -> None:
@@ -117,7 +149,7 @@ def _name_the_lines(axes: Any, shown: list[tuple[Heard, str, str]], limits: tupl
         middle = (places[0] + places[1]) / 2.0
         places = [middle - apart / 2.0, middle + apart / 2.0]
     for (level, name, colour), place in zip(known, places, strict=True):
-        axes.axhline(level, color=colour, linewidth=1.4, linestyle=(0, (5, 3)), zorder=1.5)
+        axes.axhline(level, color=colour, linewidth=1.4, linestyle=(0, (5, 3)), zorder=3)
         axes.annotate(
             f"{name}\n{level:.1f}".replace("-", "−"),
             (1.0, level),
@@ -130,21 +162,10 @@ def _name_the_lines(axes: Any, shown: list[tuple[Heard, str, str]], limits: tupl
             fontweight="bold",
             annotation_clip=False,
         ).set_in_layout(False)  # there is room under the scale of the colours
-    axes.annotate(
-        "momentary; dashed: integrated over all of it",
-        (0.0, 1.0),
-        (4, -4),
-        xycoords="axes fraction",
-        textcoords="offset points",
-        va="top",
-        fontsize=8.5,
-        color=SOFT,
-        bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": RULE, "linewidth": 0.0, "pad": 1.5},
-    )
 
 
 def _clock(seconds: float, _: object = None) -> str:
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
+    return clock(seconds)
 
 
 def _seconds(seconds: float, _: object = None) -> str:

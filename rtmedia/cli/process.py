@@ -95,7 +95,7 @@ def process(
     tasks = [
         Job(source, target, chain, ceiling_db, rate, picture, source.name) for (source, target), picture in zip(pairs, plots, strict=True)
     ]
-    if len(tasks) > 1 or paths[-1].endswith("/"):
+    if tasks[0].target != Path(paths[-1]):  # OUT is a folder
         make_folders([task.target for task in tasks])
     make_folders([picture for picture in plots if picture is not None])
     lengths_s = [seconds_of(task) for task in tasks]

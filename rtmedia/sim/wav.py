@@ -7,6 +7,7 @@ length of the data, are read to their end.
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 from collections.abc import Iterator
@@ -57,23 +58,8 @@ def decode_wav(data: bytes, name: str) -> tuple[npt.NDArray[np.float32], int]:
     ConfigError
         The file is damaged, holds no sound, or is coded in a way that this reader does not know.
     """
-    if not is_wav(data):
-        raise ConfigError(f"{name} is no WAV file (it begins with {data[:12]!r}); {_HINT}")
-    layout: _Layout | None = None
-    at = 12
-    while at + 8 <= len(data):
-        kind = data[at : at + 4]
-        (size,) = struct.unpack_from("<I", data, at + 4)
-        body = at + 8
-        if kind == b"fmt ":
-            layout = _layout(data[body : body + size], name)
-        elif kind == b"data":
-            if layout is None:
-                raise ConfigError(f"{name} has its data before its format; {_HINT}")
-            end = len(data) if size in (0, _UNKNOWN) else min(len(data), body + size)
-            return _samples(data[body:end], layout, name), layout.rate_hz
-        at = body + size + (size & 1)  # chunks begin on even octets
-    raise ConfigError(f"{name} has no {'data' if layout else 'fmt'} chunk: it is damaged or cut off; copy it again")
+    wav = WavReader(io.BytesIO(data), name)
+    return next(wav.blocks(wav.frames)), wav.rate_hz
 
 
 class WavReader:
@@ -108,7 +94,7 @@ class WavReader:
         self.frames = (end - start) // octets if octets else 0
         self._octets, self._left = octets, self.frames
         file.seek(start)
-        _samples(file.read(octets), self._layout, name)  # says now what would be wrong with all of them
+        _samples(file.read(min(octets, end - start)), self._layout, name)  # says now what would be wrong with all of them
         file.seek(start)
 
     def _find(self, length: int) -> tuple[_Layout, int, int]:
@@ -125,7 +111,7 @@ class WavReader:
                 if layout is None:
                     raise ConfigError(f"{self._name} has its data before its format; {_HINT}")
                 return layout, body, length if size in (0, _UNKNOWN) else min(length, body + size)
-            at = body + size + (size & 1)
+            at = body + size + (size & 1)  # chunks begin on even octets
         raise ConfigError(f"{self._name} has no {'data' if layout else 'fmt'} chunk: it is damaged or cut off; copy it again")
 
     def blocks(self, frames: int) -> Iterator[npt.NDArray[np.float32]]:

@@ -138,6 +138,13 @@ def test_many_files_in_many_processes_are_the_same_to_the_bit(run, tmp_path):
     assert "3 files, 0:01 of sound" in result.output
 
 
+def test_a_folder_with_one_file_in_it_becomes_a_folder(run, tmp_path):
+    (tmp_path / "calls").mkdir()
+    recording(tmp_path / "calls" / "a.wav")
+    assert run("calls", "out").exit_code == 0
+    assert (tmp_path / "out" / "a.wav").is_file()
+
+
 def test_where_files_go():
     assert places(["in.wav"], "out.wav") == [(Path("in.wav"), Path("out.wav"))]
     assert places(["in.flac"], "out/") == [(Path("in.flac"), Path("out/in.wav"))]

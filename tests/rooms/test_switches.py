@@ -92,6 +92,20 @@ def test_settings_are_given_effect_by_effect():
     assert bench.line.descriptions == (Gain(-30.0), Compressor(ratio=1.0))
 
 
+def test_new_settings_of_a_whole_chain_make_no_step_of_their_own():
+    loud = {"compressor": {"threshold_db": -50.0, "ratio": 20.0}, "spectral_gate": {"depth_db": 6.0}}
+    before = {"compressor": {"threshold_db": -24.0, "ratio": 12.0}, "spectral_gate": {"depth_db": 26.0}}
+    samples = voice(6)
+    plain, other, bench = (Bench(effects=VOICE).load(samples) for _ in range(3))
+    other.line.update(settings=loud)
+    own = max(steps(plain.run(500)), steps(other.run(500)))
+    got = [bench.run(200)]
+    for settings in (loud, before, loud, before):
+        bench.line.update(settings=settings)
+        got.append(bench.run(30))
+    assert steps(np.concatenate(got)) <= 1.01 * own
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
