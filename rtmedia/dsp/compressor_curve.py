@@ -126,7 +126,10 @@ def draw_curve(loud, wanted, groups, loudest, threshold, k, knee_end, knee_end_d
 
 @kernel("void(i8, i8, i8, f4, f4, f4)")
 def draw_shares(wanted, share, groups, least, detector_frames, slowest):
-    """By which part of the way the detector recovers in each frame: the faster, the more that frame is turned down."""
+    """By which part of the way the detector recovers in each frame: the faster, the more that frame is turned down.
+
+    `slowest`: the part at 2 dB and less.
+    """
     if least >= _NEARLY_ONE:
         for group in range(groups):
             store8(share + _OCTETS * group, all8(slowest))
@@ -137,9 +140,3 @@ def draw_shares(wanted, share, groups, least, detector_frames, slowest):
         attenuation_db = load8(share + _OCTETS * group)
         fast = power8(all8(_DB) * (attenuation_db / all8(detector_frames)), _LOG2_10) - all8(_1)
         store8(share + _OCTETS * group, where_less(all8(_2), attenuation_db, fast, all8(slowest)))
-
-
-@kernel("f4(f4)")
-def slowest_share(detector_frames):
-    """The detector's share at -2 dB and above."""
-    return to_linear(_2 / detector_frames) - _1
