@@ -9,6 +9,10 @@ sine of the gain and by a fixed makeup. Settings are read once every 128 frames 
 Everything is float32, and every literal is wrapped: the arcsine's slope is infinite at 1, so the rounding of
 the detector is part of the sound that is compared. A bare ``0.05 * x`` would silently compute in double.
 
+What waits for nothing (curve, the detector's speed, sine, level) is done for eight frames at a time, a quantum ahead of the three
+chains in which each frame waits for the one before: detector, gain, meter. All of it lies in the state by the frame's place in
+its quantum, so that a call may end anywhere.
+
 Source: W3C Web Audio API, section *DynamicsCompressorNode*; Chromium's observed behaviour.
 """
 
@@ -28,7 +32,6 @@ from rtmedia.dsp.compressor_curve import (
     find_sharpness,
     knee,
     loudest_channel,
-    slowest_share,
     to_db,
     to_linear,
 )
@@ -48,7 +51,9 @@ METER_RELEASE_S = 0.325
 LIMITS = (("threshold_db", -100.0, 0.0), ("knee_db", 0.0, 40.0), ("ratio", 1.0, 20.0), ("attack_s", 0.0, 1.0), ("release_s", 0.0, 1.0))
 
 _F = np.float32
-_0, _1, _20 = _F(0), _F(1), _F(20)
+_LOW, _HIGH = (tuple(_F(limit[i]) for limit in LIMITS) for i in (1, 2))
+_SLOWEST_DB = _F(2)  # the detector recovers as if it were turned down by no less
+_0, _1 = _F(0), _F(1)
 _HALF, _QUARTER = _F(0.5), _F(0.25)
 _PI_HALF = _F(math.pi / 2)
 _DB_OF_2 = _F(20 * math.log10(2))
@@ -100,7 +105,7 @@ HEADER = header_dtype(
         ("knee_out_db", "f4"),
         ("sharpness", "f4"),  # k of the knee's exponential
         ("makeup", "f4"),
-        # the detector's recovery: frames for 5 ms/2, and the part of the way at its slowest
+        # the detector's recovery: frames of 2.5 ms, and the part of the way at its slowest
         ("detector_frames", "f4"),
         ("slowest_share", "f4"),
         # what moves
@@ -120,25 +125,19 @@ HEADER = header_dtype(
 )
 
 
-@kernel("f4(f4, f4, f4)")
-def _held(value, low, high):
-    """Within the limits; what is not a number fails both comparisons and becomes the lower one."""
-    return min(value, high) if value > low else low
-
-
 @kernel("void(i8)")
 def take_settings(state_address):
     """Take the wishes over; draw the static curve's constants if they changed."""
     head = carray(pointer_void(state_address), 1, HEADER)[0]
     wish = head.taken
-    head.attack_s = _held(wish[3], _0, _1)
+    for i in range(len(LIMITS)):  # what is not a number fails both comparisons and becomes the lower limit
+        low, high = _LOW[i], _HIGH[i]
+        wish[i] = (wish[i] if wish[i] < high else high) if wish[i] > low else low
+    threshold_db, knee_db, ratio = wish[0], wish[1], wish[2]
+    head.attack_s, head.release_s = wish[3], wish[4]
     head.attack_power = _1 / (max(_ATTACK_MIN_S, head.attack_s) * head.rate_hz)
-    head.release_s = _held(wish[4], _0, _1)
     head.detector_frames = _RELEASE_S * head.rate_hz
-    head.slowest_share = slowest_share(head.detector_frames)
-    threshold_db = _held(wish[0], _F(-100), _0)
-    knee_db = _held(wish[1], _0, _F(40))
-    ratio = _held(wish[2], _1, _20)
+    head.slowest_share = to_linear(_SLOWEST_DB / head.detector_frames) - _1
     if threshold_db == head.threshold_db and knee_db == head.knee_db and ratio == head.ratio:
         return
     head.threshold_db, head.knee_db, head.ratio = threshold_db, knee_db, ratio
@@ -264,34 +263,25 @@ def draw_totals(state_address, start, stop, still):
             store8(totals + 4 * at, bent)
 
 
-@kernel("void(i8, i8, i8, i8)")
-def scale(sound, totals, block, count):
-    """``block = sound * totals``, `count` numbers."""
-    whole = count & ~7
-    for i in range(0, 4 * whole, 32):
-        store8(block + i, load8(sound + i) * load8(totals + i))
-    x, total, out = view_f4(sound, count), view_f4(totals, count), view_f4(block, count)
-    for i in range(whole, count):
-        out[i] = x[i] * total[i]
-
-
 @kernel("void(i8, i8, i8, i8, i8)")
 def delay_and_scale(state_address, sound, totals, block, count):
     """``block = delayed sound * totals``, `count` numbers; `sound` takes the place of what leaves the delay line."""
     head = carray(pointer_void(state_address), 1, HEADER)[0]
     size = head.delay_frames * head.channels
-    if size == 0:
-        scale(sound, totals, block, count)
-        return
-    place = head.place
     while count > 0:
-        run = min(count, size - place)
-        line = state_address + head.at_delayed + 4 * place
-        scale(line, totals, block, run)
-        copy_octets(line, sound, 4 * run)
+        line, run = sound, count
+        if size > 0:
+            line, run = state_address + head.at_delayed + 4 * head.place, min(count, size - head.place)
+        whole = run & ~7
+        for i in range(0, 4 * whole, 32):
+            store8(block + i, load8(line + i) * load8(totals + i))
+        x, total, out = view_f4(line, run), view_f4(totals, run), view_f4(block, run)
+        for i in range(whole, run):
+            out[i] = x[i] * total[i]
+        if size > 0:
+            copy_octets(line, sound, 4 * run)
+            head.place = 0 if head.place + run == size else head.place + run
         sound, totals, block, count = sound + 4 * run, totals + 4 * run, block + 4 * run, count - run
-        place = 0 if place + run == size else place + run
-    head.place = place
 
 
 @callback(EFFECT_SIGNATURE)
@@ -353,15 +343,24 @@ class Compressor:
     threshold_db, knee_db, ratio, attack_s, release_s : float
         As DynamicsCompressorNode's: -100..0, 0..40, 1..20, 0..1, 0..1.
     lookahead : bool
-        Delay the sound by 6 ms, so that the gain has moved when a loud onset arrives (the browser's behaviour).
+        Delay the sound by 6 ms (48 frames at 8 kHz, 96 at 16, 144 at 24, 192 at 32, 264 at 44.1, 288 at 48), so that the gain has
+        moved when a loud onset arrives: the browser's behaviour. Without it the gain is the same and nothing is delayed.
     warm_start : bool
-        Begin settled. False is the browser's behaviour: a 300 ms fade-in.
+        Begin settled, as after a second of silence. False is the browser's behaviour: a fade-in of 300 ms from 13 dB down, once.
 
     Notes
     -----
     Thread: the instance belongs to one.   Real-time: yes.   Latency: 6 ms, or none without look-ahead.
-    Quiet sound comes out louder by the makeup: 3.66 dB with the default settings. Channels share one gain.
-    New settings take effect at the next multiple of 128 frames. The state's ``reduction_db`` is the node's ``reduction``.
+
+    Quiet sound comes out louder by the makeup: 3.66 dB with the default settings. Two channels share one gain, made by the louder
+    one at each frame; mono is the same to the bit as two equal channels. New settings take effect at the next multiple of 128 frames.
+
+    The state's ``reduction_db`` is the node's ``reduction`` after the last call: 0 dB or less, without the makeup; it falls at once
+    and rises with 325 ms.
+
+    Time is frames: between calls the state stands still. An engine makes one instance and keeps it over pauses and reconnections
+    (silence, while it lasts, is processed as sound is); whoever makes a new one in mid-stream hears the fade-in again, or takes
+    `warm_start`.
     """
 
     threshold_db: float = -24.0

@@ -108,6 +108,9 @@ def draw_curve(loud, wanted, groups, loudest, threshold, k, knee_end, knee_end_d
     bent = threshold < knee_end
     straight = loudest >= knee_end
     one = all8(_1)
+    if straight:
+        for group in range(groups):  # apart from what follows: the processor keeps more turns of a short loop in flight
+            store8(wanted + _OCTETS * group, log10_8(load8(loud + _OCTETS * group)))
     for group in range(groups):
         m = load8(loud + _OCTETS * group)
         out = m
@@ -115,7 +118,7 @@ def draw_curve(loud, wanted, groups, loudest, threshold, k, knee_end, knee_end_d
             curved = power8(all8(-k) * (m - all8(threshold)), _LOG2_E)
             out = where_less(m, all8(threshold), m, all8(threshold) + (one - curved) / all8(k))
         if straight:
-            over_db = all8(_20) * log10_8(m) - all8(knee_end_db)
+            over_db = all8(_20) * load8(wanted + _OCTETS * group) - all8(knee_end_db)
             line = power8(all8(_DB) * (all8(knee_out_db) + all8(slope) * over_db), _LOG2_10)
             out = where_less(m, all8(knee_end), out, line)
         a = where_less(all8(_SILENT), m, out / m, one)
@@ -126,20 +129,17 @@ def draw_curve(loud, wanted, groups, loudest, threshold, k, knee_end, knee_end_d
 
 @kernel("void(i8, i8, i8, f4, f4, f4)")
 def draw_shares(wanted, share, groups, least, detector_frames, slowest):
-    """By which part of the way the detector recovers in each frame: the faster, the more that frame is turned down."""
+    """By which part of the way the detector recovers in each frame: the faster, the more that frame is turned down.
+
+    `slowest`: the part at 2 dB and less.
+    """
     if least >= _NEARLY_ONE:
         for group in range(groups):
             store8(share + _OCTETS * group, all8(slowest))
         return
-    for group in range(groups):  # two passes: the processor keeps more of a short one in flight
+    for group in range(groups):
         store8(share + _OCTETS * group, all8(_0) - all8(_20) * log10_8(load8(wanted + _OCTETS * group)))
     for group in range(groups):
         attenuation_db = load8(share + _OCTETS * group)
         fast = power8(all8(_DB) * (attenuation_db / all8(detector_frames)), _LOG2_10) - all8(_1)
         store8(share + _OCTETS * group, where_less(all8(_2), attenuation_db, fast, all8(slowest)))
-
-
-@kernel("f4(f4)")
-def slowest_share(detector_frames):
-    """The detector's share at -2 dB and above."""
-    return to_linear(_2 / detector_frames) - _1

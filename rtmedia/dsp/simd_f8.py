@@ -133,6 +133,7 @@ def log10_8(typingctx, x):  # type: ignore[no-untyped-def]
 def f4(bits):
     return float(np.uint32(bits).view(np.float32))
 
+
 @intrinsic
 def log2_8(typingctx, x):  # type: ignore[no-untyped-def]
     """Binary logarithm of eight positive float32 in single precision: `rtmedia.dsp.simd.log2_f4`, a lane each."""

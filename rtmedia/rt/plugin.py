@@ -33,19 +33,16 @@ def run_effect(function, block, frames, channels, state):
 
 
 @kernel("b1(i8, f4[:, ::1], i8, i8, i8)")
-def run_block(function, block, channels, max_frames, state):
-    """Run an effect over a whole block, in pieces of at most `max_frames`; False for another number of channels.
+def run_effect_over(function, block, channels, max_frames, state):
+    """Call an effect over a block of any length, in pieces; False where the block has other channels.
 
-    The block comes as an array: asking NumPy for an address in Python takes longer than most effects need for 10 ms.
+    A typed argument instead of an address: numba checks a block faster than Python's questions to it would.
     """
     if block.shape[1] != channels:
         return False
-    frames = block.shape[0]
-    start = 0
-    while start < frames:
-        stop = min(frames, start + max_frames)
-        call_effect(function, block.ctypes.data + start * channels * 4, stop - start, channels, state)
-        start = stop
+    for start in range(0, block.shape[0], max_frames):
+        frames = min(max_frames, block.shape[0] - start)
+        call_effect(function, block.ctypes.data + start * channels * 4, frames, channels, state)
     return True
 
 
@@ -129,23 +126,24 @@ class Instance:
         self._function = function
         self.address = int(getattr(function, "address", function))
         self.state = state
-        self._state_address = int(state.ctypes.data)  # asked for once: in Python an address takes microseconds
         self.format = format
         self.max_frames = max_frames
         self.latency_frames = latency_frames
         self._initial = state.tobytes()
+        # Asked for once: NumPy takes longer to tell an address than some effects take for a block.
+        self.state_address = int(state.ctypes.data)
+        self._channels = format.channels
 
-    @property
-    def state_address(self) -> int:
-        return self._state_address
+    def __getstate__(self) -> Any:
+        raise TypeError("an effect at work is bound to its memory's address and cannot be copied: make another from its description")
 
     def process(self, block: Block) -> None:
         """Work on `block` in place, in pieces of at most ``max_frames``."""
         try:
-            good = run_block(self.address, block, self.format.channels, self.max_frames, self._state_address)
-        except TypeError:  # the compiled call takes writeable, C-ordered float32 of two dimensions, nothing else
-            good = False
-        if not good:
+            done = run_effect_over(self.address, block, self._channels, self.max_frames, self.state_address)
+        except TypeError:  # no float32, not in C order, read-only
+            done = False
+        if not done:
             raise ConfigError(
                 f"block is {getattr(block, 'dtype', type(block).__name__)} {getattr(block, 'shape', '')}; "
                 f"this effect changes C-ordered float32 (frames, {self.format.channels}) in place: "

@@ -93,7 +93,12 @@ def test_the_single_precision_logarithm_is_the_one_of_a_lane(rng):
 
 
 def test_every_lane_gives_the_same_bits(rng):
-    for function, x in ((0, rng.uniform(-9, 9, 8)), (1, rng.uniform(0.01, 2, 8)), (2, rng.uniform(0, 1.5, 8)), (3, rng.uniform(0.01, 2, 8))):
+    for function, x in (
+        (0, rng.uniform(-9, 9, 8)),
+        (1, rng.uniform(0.01, 2, 8)),
+        (2, rng.uniform(0, 1.5, 8)),
+        (3, rng.uniform(0.01, 2, 8)),
+    ):
         lanes = run(function, x, np.log2(10))
         for value, lane in zip(x, lanes, strict=True):
             assert (run(function, np.full(8, value), np.log2(10)) == lane).all()
