@@ -19,7 +19,7 @@ At rest (all gains in the window are 1) a block whose peaks need nothing is move
 The logarithms are integers, so that sums never drift and rest is reached exactly: from then on each output is the delayed
 input to the bit, and any division of the stream into blocks gives the same bits.
 Source of the scheme: window minimum and smoothing FIR as in U. Zölzer, *DAFX*, 2nd ed. 2011, section 4.2.2;
-minimum by doubling: M. van Herk, *Pattern Recognition Letters* 13, 1992, and the sparse table of range minima.
+minimum by doubling widths: the sparse table of M. Bender, M. Farach-Colton, *The LCA problem revisited*, LATIN 2000, section 3.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _PIECE = 512  # frames at a time: all that is in between stays in the nearest ca
 _OCTAVE = float(1 << 28)  # a factor of two of gain, as an integer
 _SHARE = 1 << 24  # the whole way, of the release
 _SHARE_BITS = 24
-_HUGE = 1e30  # what is louder is so loud: four such samples have a sum
+_HUGE = 1e30  # what is louder is this loud: twelve such samples still have a sum
 _SAFE = 1.001 * MOST  # of the bound: more than rounding adds
 _DB_PER_OCTAVE = 20.0 * math.log10(2.0)
 
