@@ -1,7 +1,8 @@
 """How do this resampler and others change the rate of a stream of 10 ms blocks: time, delay, and what is left beside the sound?
 
-Every peer gets the same float32 mono blocks from Python, in the shape that it takes, one call for each, in turn with the others; whoever keeps blocks
-back to work in large pieces is quick at most calls and slow at a few, so the mean stands beside the median. What is measured:
+Every peer gets the same float32 mono blocks from Python, in the shape that it takes, one call for each, in turn with the others.
+Whoever keeps blocks back to work in large pieces is quick at most calls and slow at a few, so the mean stands beside the median.
+What is measured:
 
 * delay: of the sound at the output, at worst: what a stream is kept back plus the shift of an impulse;
 * SNR: everything but the tone, at 1 kHz and at 7/8 of the lower Nyquist frequency, and the level of the latter;
