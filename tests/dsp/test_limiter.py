@@ -179,7 +179,7 @@ def test_the_meter_shows_the_reduction():
     x = np.sin(2 * np.pi * 100 / 16_000 * np.arange(16_000)).astype(np.float32)[:, None]
     made = Limiter(-12.0).make(Format(16_000), 8_000)
     made.process(x)
-    assert made.state["reduction_db"][0] == pytest.approx(-12, abs=0.1)
+    assert made.state["reduction_db"][0] == pytest.approx(-12 - margin_db(16_000), abs=0.05)
     made.process(np.zeros((16_000, 1), np.float32))
     made.process(np.zeros((16_000, 1), np.float32))
     assert made.state["reduction_db"][0] == 0
