@@ -23,7 +23,7 @@ EFFECTS = {
     "gate, 6 ms": SpectralGate(20.0, "6ms"),
     "gate, off": SpectralGate(0.0),
 }
-CHANGED = {"gain": (3.0,), "limiter": (-12.0, 30.0), "compressor": (-40.0, 10.0, 4.0, 0.01, 0.1), "spectral_gate": (10.0,)}
+CHANGED = {"gain": (3.0,), "limiter": (-12.0, 30.0), "compressor": (-40.0, 10.0, 4.0, 0.01, 0.1), "spectral_gate": (10.0, 0.5)}
 
 every_effect = pytest.mark.parametrize("effect", EFFECTS.values(), ids=EFFECTS.keys())
 every_format = pytest.mark.parametrize(
