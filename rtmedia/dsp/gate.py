@@ -59,8 +59,10 @@ HEADER = header_dtype(
         ("adapt", "f4"),
         ("wet_frames", "i8"),  # of one hop: the cross-fade between the plain input (0) and the processed sound
     ],
-    ("analysis", "synthesis", "plan", "frame", "work", "past", "dry", "sum", "out", "dry_out", "rows", "counters", "filter", "filtered")
-    + ("offer",),
+    [
+        *("analysis", "synthesis", "plan", "frame", "work", "past", "dry", "sum", "out", "dry_out"),
+        *("rows", "counters", "filter", "filtered", "offer"),
+    ],
 )
 _OFFER_OFFSET = (HEADER.fields or {})["offer_version"][1]
 

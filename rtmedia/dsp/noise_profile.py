@@ -64,7 +64,9 @@ class NoiseProfile:
         try:
             return cls(tuple(float(word) for word in text.split()))
         except ValueError:
-            raise ConfigError(f"a noise profile is a line of numbers in dB, not {text[:40]!r}: make it with learn_noise(audio, rate_hz)") from None
+            raise ConfigError(
+                f"a noise profile is a line of numbers in dB, not {text[:40]!r}: make it with learn_noise(audio, rate_hz)"
+            ) from None
 
     def density(self, frequencies_hz: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Power per hertz at any frequencies, full scale squared."""
@@ -103,7 +105,7 @@ def learn_noise(audio: npt.NDArray[Any], rate_hz: int) -> NoiseProfile:
         raise ConfigError(f"the noise is an array of shape {np.shape(audio)}; give finite samples of shape (frames,) or (frames, channels)")
     size, hop = round(FRAME_S * rate_hz), round(HOP_S * rate_hz)
     if len(sound) < _LEAST_S * rate_hz:
-        raise ConfigError(f"the noise lasts {len(sound) / rate_hz:.3f} s; at least {_LEAST_S} s are needed, better half a second: record more")
+        raise ConfigError(f"the noise lasts {len(sound) / rate_hz:.3f} s; {_LEAST_S} s are the least, half a second is better: record more")
     window = np.sin(np.pi * (np.arange(size) + 0.5) / size)
     frames = np.lib.stride_tricks.sliding_window_view(sound, size, axis=0)[::hop] * window
     frames = frames[np.sum(frames**2, axis=(1, 2)) > 1e-12]
