@@ -64,7 +64,8 @@ HEADER = header_dtype(
         *("rows", "counters", "filter", "filtered", "offer"),
     ],
 )
-_OFFER_OFFSET = (HEADER.fields or {})["offer_version"][1]
+_FIELDS: dict[str, Any] = dict(HEADER.fields or {})
+_OFFER_OFFSET = _FIELDS["offer_version"][1]
 
 
 @kernel("void(i8, f4[::1])", keep_gil=True)

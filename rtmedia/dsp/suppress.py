@@ -81,15 +81,15 @@ NOISE_BIAS = _F(1.47)
 #: What is averaged is never further over the minimum than this, hence the average neither. Without the limit a stream that
 #: begins within a word keeps that word as its noise for as long as no pause is much longer than half a second.
 _NOISE_MOST = _ABSENT_POWER * _MIN_BIAS
-_PAST_SHARE, _PRESENT_SHARE = _F(0.92), _F(0.08)
+_PAST_SHARE, _PRESENT_SHARE = _F(0.9), _F(0.1)
 _XI_LEAST, _XI_MOST, _GAMMA_MOST = _F(10**-2.5), _F(100.0), _F(1000.0)
 _V_MOST = _F(80.0)  # exp(-80) is still a normal float32: no 0 / 0 where absence is certain
 _SNR_PAST, _SNR_PRESENT = _F(0.7), _F(0.3)
 _BAND = 15  # bins to either side
 _Q_MOST = _F(0.99)
-_FALL_PAST, _FALL_PRESENT = _F(0.3), _F(0.7)
+_FALL_PAST, _FALL_PRESENT = _F(0.15), _F(0.85)
 #: Of the depth, for each doubling of the power over its mean. Two doublings down, four up: further off it is no noise.
-_LEAN, _LEAN_LEAST, _LEAN_MOST = _F(0.06), _F(-2.0), _F(4.0)
+_LEAN, _LEAN_LEAST, _LEAN_MOST = _F(0.09), _F(-2.0), _F(4.0)
 #: A rise of the floor: three of five bins lie 4 dB over the noise for five sub-windows, whose minima lie within 4.8 dB. Over all mixtures
 #: that this was tuned on (speech at 0 to 40 dB in eight noises) it found each step and nothing else.
 _RISE_WINDOWS, _RISE_RATIO, _RISE_SPREAD, _RISE_SHARE = 5, _F(2.5), _F(3.0), _F(0.6)
@@ -364,15 +364,16 @@ def suppress(rows_address, counters_address, bins, learn, depth_db, adapt):
 
 @kernel("void(i8, i8, i8, i8)")
 def seed_noise(rows_address, counters_address, bins, power_address):
-    """Take the mean power of noise at `power_address` for what was learnt, and forget the minima of before."""
+    """Take the mean power of noise at `power_address` for what was learnt; forget the minima of before, and what passed for speech."""
     counters = view_i8(counters_address, COUNTERS)
     counters[LEARNT] = _LEARN_FRAMES
     given = view_f4(power_address, bins)
     noise, smooth = view_f4(row(rows_address, NOISE), bins), view_f4(row(rows_address, SMOOTH), bins)
-    calm = view_f4(row(rows_address, CALM), bins)
+    calm, speech = view_f4(row(rows_address, CALM), bins), view_f4(row(rows_address, SPEECH), bins)
     for k in range(bins):
         noise[k] = max(given[k] / NOISE_BIAS, _NOISE_LEAST)
         smooth[k] = calm[k] = given[k]
+        speech[k] = _0
     for index in range(SMOOTH_MIN, ROWS):
         if index in (SMOOTH_MIN, SMOOTH_NOW, CALM_MIN, CALM_NOW) or index >= SMOOTH_PAST:
             least = row(rows_address, index)

@@ -51,7 +51,7 @@ class Reference:
     def snrs(self, power):
         bias = 1.47 * self.noise
         gamma = np.minimum(power / bias, 1000)
-        xi = np.maximum(0.92 * self.speech / bias + 0.08 * np.maximum(gamma - 1, 0), 10**-2.5)
+        xi = np.maximum(0.9 * self.speech / bias + 0.1 * np.maximum(gamma - 1, 0), 10**-2.5)
         return xi, np.minimum(gamma * xi / (1 + xi), 80)
 
     def minimum(self, name, value):
@@ -126,9 +126,9 @@ class Reference:
         q = np.minimum(1 - presence(near) * presence(band), 0.99)
         p = 1 / (1 + q / (1 - q) * (1 + xi) * np.exp(-v))
         doublings = np.clip(np.log2(v * (1 + xi) / xi), -2, 4)  # of the power over the noise
-        floor = 10 ** (-self.depth_db / 20 * (1 + 0.06 * doublings))
+        floor = 10 ** (-self.depth_db / 20 * (1 + 0.09 * doublings))
         gain = np.maximum(g1**p * floor ** (1 - p), floor)
-        self.gain = np.where(gain < self.gain, 0.3 * self.gain + 0.7 * gain, gain)
+        self.gain = np.where(gain < self.gain, 0.15 * self.gain + 0.85 * gain, gain)
         return self.gain
 
 
@@ -202,6 +202,71 @@ def test_turning_it_off_and_on_is_a_cross_fade_without_a_click():
     steepest = 0.3 * 2 * np.pi * 400 / 16_000
     assert np.abs(np.diff(y[late + 200 :, 0])).max() < 1.2 * steepest
     assert np.array_equal(y[5333 + 1000 : 10_000], x[5333 + 1000 - late : 10_000 - late])
+
+
+@pytest.mark.parametrize("latency", ["10ms", "6ms"])
+@pytest.mark.parametrize(
+    ("before", "after"), [((26.0, 1.0), (0.0, 1.0)), ((0.0, 1.0), (26.0, 1.0)), ((6.0, 1.0), (30.0, 0.2)), ((26.0, 1.0), (26.0, 0.0))]
+)
+def test_no_switch_makes_a_step_above_the_signals_own(latency, before, after):
+    """At the switch and for 0.2 s after it, no sample step is larger than those of the two settings left alone."""
+    x = noise(24_000, 0.003) + tone_bursts(24_000, 16_000)
+    for at in (12_000, 13_333, 15_001):
+        steps = []
+        for first, second in ((before, before), (after, after), (before, after)):
+            made = SpectralGate(first[0], latency, adapt=first[1]).make(Format(16_000), 512)
+            y = x.copy()
+            made.process(y[:at])
+            made.update(second)
+            made.process(y[at:])
+            steps.append(np.abs(np.diff(y[at : at + 3200, 0])).max())
+        assert steps[2] <= 1.01 * max(steps[:2])
+
+
+def test_the_latency_stays_the_same_through_all_switches():
+    """Clicks between changes of the settings come out again where they should."""
+    made = SpectralGate().make(Format(16_000), 512)
+    x = np.zeros((32_000, 1), np.float32)
+    x[1000::4000] = 0.5
+    y = x.copy()
+    for i, values in enumerate([(26.0, 1.0), (0.0, 1.0), (12.0, 0.0), (0.0, 2.0), (30.0, 0.5), (3.0, 1.0), (0.0, 0.0), (26.0, 1.0)]):
+        made.update(values)
+        made.process(y[4000 * i : 4000 * (i + 1)])
+    for i in range(8):
+        assert np.abs(y[4000 * i : 4000 * (i + 1), 0]).argmax() == 1000 + made.latency_frames
+
+
+def test_what_is_left_of_a_noise_flickers_less_than_the_noise():
+    x = noise(48_000)
+    got, made = gated(x)
+    peaks_db = []
+    for sound in (x, got[made.latency_frames :]):
+        frames = np.lib.stride_tricks.sliding_window_view(sound[16_000:, 0], 320)[::160]
+        power = np.abs(np.fft.rfft(frames * np.hanning(320))) ** 2
+        peaks_db.append(10 * np.log10(np.percentile(power[:, 8:-2] / np.median(power[:, 8:-2], axis=0), 95)))
+    assert peaks_db[1] < peaks_db[0] - 1
+
+
+@pytest.mark.parametrize("latency", ["10ms", "6ms"])
+def test_all_rates_turn_noise_down_and_keep_the_voice_alike(latency):
+    found = []
+    for rate_hz in RATES_HZ:
+        frames = 3 * rate_hz
+        voice = tone_bursts(frames, rate_hz)
+        x = noise(frames, 0.005 * np.sqrt(rate_hz / 16_000)) + voice  # the same density
+        got, made = gated(x, rate_hz, latency=latency)
+        got, x, voice = got[made.latency_frames :, 0], x[: -made.latency_frames, 0], voice[: -made.latency_frames, 0]
+        voice = lfilter(*butter(2, 80, "highpass", fs=rate_hz), voice)
+        spoken = np.convolve(np.abs(voice) > 1e-3, np.ones(rate_hz // 20), "same") > 0
+        settled = np.arange(len(got)) > rate_hz
+        pause = settled & (np.convolve(spoken, np.ones(rate_hz // 5), "same") == 0)
+        attenuation_db = 10 * np.log10(np.mean(x[pause] ** 2) / np.mean(got[pause] ** 2))
+        kept_db = 10 * np.log10(np.mean(got[settled & spoken] ** 2) / np.mean(voice[settled & spoken] ** 2))
+        found.append((attenuation_db, kept_db))
+    attenuation_db, kept_db = np.array(found).T
+    assert attenuation_db.min() > 18
+    assert np.ptp(attenuation_db) < 2
+    assert np.abs(kept_db).max() < 0.5
 
 
 def test_steady_noise_goes_down_and_a_voice_over_it_stays():
