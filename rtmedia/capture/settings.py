@@ -8,6 +8,7 @@ from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
 from rtmedia.config import Config, Jitter
+from rtmedia.dsp.noise_profile import NoiseProfile
 from rtmedia.errors import ConfigError
 from rtmedia.ports import Effect
 
@@ -35,6 +36,8 @@ def _described(effect: Effect) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, NoiseProfile):
+        return value.text  # which the gate takes as well
     return value if isinstance(value, (bool, int, float, str, type(None))) else repr(value)
 
 

@@ -369,11 +369,12 @@ def seed_noise(rows_address, counters_address, bins, power_address):
     counters[LEARNT] = _LEARN_FRAMES
     given = view_f4(power_address, bins)
     noise, smooth = view_f4(row(rows_address, NOISE), bins), view_f4(row(rows_address, SMOOTH), bins)
-    calm, speech = view_f4(row(rows_address, CALM), bins), view_f4(row(rows_address, SPEECH), bins)
+    calm = view_f4(row(rows_address, CALM), bins)
+    speech, snr = view_f4(row(rows_address, SPEECH), bins), view_f4(row(rows_address, SNR), bins)
     for k in range(bins):
         noise[k] = max(given[k] / NOISE_BIAS, _NOISE_LEAST)
         smooth[k] = calm[k] = given[k]
-        speech[k] = _0
+        speech[k] = snr[k] = _0
     for index in range(SMOOTH_MIN, ROWS):
         if index in (SMOOTH_MIN, SMOOTH_NOW, CALM_MIN, CALM_NOW) or index >= SMOOTH_PAST:
             least = row(rows_address, index)
