@@ -6,6 +6,10 @@ pass turns the results by their place, takes rows for columns, and joins the eig
 the real spectrum is unfolded from that. So every pass is whole vectors, the first one included, and what moves
 between lanes moves once. A plan is one record of memory (tables and scratch): one plan serves one thread.
 Source: C. Van Loan, *Computational Frameworks for the Fast Fourier Transform*, 1992, sections 1.7, 3.3 and 4.3.
+
+Why our own: measured in turns with rocket-fft 0.4.1 (``r2c`` and ``c2r`` called from a kernel, float32), forward and back
+take 0.84 us against 2.4 at length 512, 2.3 against 8.4 at 1536. Ours compiles in about 3 s, once; importing the other
+takes 0.4 s at every start, and its wheels would be one more dependency.
 """
 
 from __future__ import annotations

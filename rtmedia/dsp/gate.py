@@ -376,7 +376,7 @@ class SpectralGate:
             "sum": np.zeros((channels, overlap), np.float32),
             "out": np.zeros((channels, 2 * size), np.float32),
             "dry_out": np.zeros((channels, 2 * size), np.float32),
-            "rows": fresh_rows(channels),
+            "rows": fresh_rows(channels, FFT_LENGTH[rate] // 2 + 1),
             "counters": np.zeros((channels, COUNTERS), np.int64),
             "filter": coefficients(HIGH_PASS_HZ, rate),
             "filtered": np.zeros((channels, PAST), np.float64),

@@ -14,7 +14,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from rtmedia.dsp.lanes import LANES, float8
+from rtmedia.dsp.lanes import LANES as LANES
+from rtmedia.dsp.lanes import float8
 
 
 @intrinsic

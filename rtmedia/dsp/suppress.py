@@ -29,7 +29,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from rtmedia.dsp.lanes import LANES, all8, count8, finite_or, least8, load8, load8_same, max8, min8, store8, sum8, where_less
+from rtmedia.dsp.lanes import LANES, all8, finite_or, least8, load8, load8_same, max8, min8, store8, sum8, where_less
 from rtmedia.dsp.simd import exp2_8, log2_8
 from rtmedia.rt.kernel import kernel
 from rtmedia.rt.memory import view_f4, view_i8
@@ -51,12 +51,13 @@ from rtmedia.rt.memory import view_f4, view_i8
     SPEECH,  # estimated power of speech in the last frame
     SNR,  # a-priori, smoothed over frames
     BAND,  # sum of SNR over a bin and those above it
+    BAND_SHARE,  # of one bin in the mean of its wide band
     GAIN,
     LOG_GAIN,  # binary logarithm of the gain if speech were certain
     LIKELIHOOD,  # (1 + xi) exp(-v): of absence against presence
     FLOOR,  # gain where no speech is, as a share of the depth in decibels
     SMOOTH_PAST,
-) = range(20)
+) = range(21)
 SUB_WINDOWS, SUB_FRAMES = 8, 6
 CALM_PAST = SMOOTH_PAST + SUB_WINDOWS
 ROWS = CALM_PAST + SUB_WINDOWS
@@ -74,7 +75,7 @@ _LEARN_FRAMES = 8
 _SMOOTH, _SMOOTH_REST = _F(0.85), _F(0.15)
 _MIN_BIAS = _F(1.66)  # the minimum of a smoothed power lies so far under its mean
 _QUIET_POWER, _QUIET_SMOOTH = _F(4.6), _F(1.67)
-_ABSENT_POWER, _ABSENT_SLOPE = _F(4.0), _F(1 / 3)
+_ABSENT_POWER, _ABSENT_RANGE = _F(4.0), _F(3.0)
 _NOISE_SHARE, _NOISE_LEAST = _F(0.10), _F(1.0)
 #: The noise as it is kept lies so far under its mean power.
 NOISE_BIAS = _F(1.47)
@@ -99,13 +100,15 @@ ADAPT_MOST = 2.0
 _LOG2_E, _LOG10_2, _LOG2_10 = _F(math.log2(math.e)), _F(math.log10(2)), _F(math.log2(10))
 
 
-def fresh_rows(channels: int) -> npt.NDArray[np.float32]:
-    """The rows of `channels` channels before the first frame."""
+def fresh_rows(channels: int, bins: int) -> npt.NDArray[np.float32]:
+    """The rows of `channels` channels of `bins` bins before the first frame."""
     rows = np.zeros((channels, ROWS, ROW), np.float32)
     rows[:, [SMOOTH_MIN, SMOOTH_NOW, CALM_MIN, CALM_NOW]] = _HUGE
     rows[:, SMOOTH_PAST:] = _HUGE
     rows[:, NOISE] = _NOISE_LEAST
     rows[:, GAIN] = 1.0
+    bin_of = np.arange(bins)
+    rows[:, BAND_SHARE, GUARD : GUARD + bins] = 1 / (np.minimum(bin_of, _BAND) + np.minimum(bins - 1 - bin_of, _BAND) + 1)
     return rows
 
 
@@ -156,8 +159,7 @@ def notice_rise(rows_address, slot, bins):
     noise, past = row(rows_address, NOISE), row(rows_address, SMOOTH_PAST)
     rising = row(rows_address, LOG_GAIN)  # every frame computes it anew, later
     oldest = past + (slot + SUB_WINDOWS - _RISE_WINDOWS + 1) % SUB_WINDOWS * ROW * 4
-    risen = all8(_0)
-    bin_of = count8()
+    risen, inside = all8(_0), row(rows_address, BAND_SHARE)  # which is 0 beyond the last bin
     for k in range(0, octets(bins), _STEP):
         low, high = all8(_HUGE), all8(_0)
         for window in range(_RISE_WINDOWS - 1):
@@ -168,8 +170,7 @@ def notice_rise(rows_address, slot, bins):
         one = load8(oldest + k)
         low, high = min8(low, one), max8(high, one)
         steady = where_less(_RISE_RATIO * load8(noise + k), low, where_less(high, _RISE_SPREAD * low, all8(_1), _0), _0)
-        risen = risen + where_less(bin_of, _F(bins), steady, _0)
-        bin_of = bin_of + _F(LANES)
+        risen = risen + where_less(_0, load8(inside + k), steady, _0)
     if sum8(risen) <= _RISE_SHARE * _F(bins):
         return
     for k in range(0, octets(bins), _STEP):
@@ -252,11 +253,13 @@ def follow_noise(rows_address, counters_address, bins, share_of_new):
         xi = max8(_PAST_SHARE * load8(speech + k) * inverse + _PRESENT_SHARE * max8(gamma - _1, _0), _XI_LEAST)
         v = min8(gamma * xi / (_1 + xi), _V_MOST)
         likelihood = (_1 + xi) * exp2_8(-_LOG2_E * v)
-        floor = _1 / max8(_MIN_BIAS * calm_floor, _TINY)
-        absent = min8(max8((_ABSENT_POWER - here * floor) * _ABSENT_SLOPE, _0), _1)
-        absent = where_less(load8(smooth + k) * floor, _QUIET_SMOOTH, absent, _0)
+        # Shares of `certain`, where the formulas have shares of 1: one division instead of two.
+        floor = max8(_MIN_BIAS * calm_floor, _TINY)
+        certain = _ABSENT_RANGE * floor
+        absent = min8(max8(_ABSENT_POWER * floor - here, _0), certain)
+        absent = where_less(load8(smooth + k), _QUIET_SMOOTH * floor, absent, _0)
         # The absence probability itself, never one minus presence: in float32 that drives the noise below zero.
-        absence = absent * likelihood / (_1 - absent + absent * likelihood)
+        absence = absent * likelihood / (certain - absent + absent * likelihood)
         followed = before + share_of_new * absence * (here - before)
         store8(noise + k, max8(min8(followed, _NOISE_MOST * calm_floor), _NOISE_LEAST))
 
@@ -317,23 +320,20 @@ def apply_gain(rows_address, bins, depth_db):
     estimate_speech(rows_address, bins)
     add_band(rows_address, bins)
     extend(rows_address, SNR, bins)
-    snr, band_sum = row(rows_address, SNR), row(rows_address, BAND)
+    snr, band_sum, band_share = row(rows_address, SNR), row(rows_address, BAND), row(rows_address, BAND_SHARE)
     log_gain, likelihood = row(rows_address, LOG_GAIN), row(rows_address, LIKELIHOOD)
     gain, re, im = row(rows_address, GAIN), row(rows_address, RE), row(rows_address, IM)
     floor, depth_log = row(rows_address, FLOOR), -depth_db * _F(_LOG2_10 / 20)
-    bin_of, last = count8(), _F(bins - 1)
     for k in range(0, octets(bins), _STEP):
         here = load8(snr + k)
         near = (load8(snr + k - 4) + here + load8(snr + k + 4)) * _F(1 / 3)
         # Both sums hold the bin itself. The band is cut at the ends of the spectrum.
-        band = load8(band_sum + k - _BAND * 4) + load8(band_sum + k) - here
-        band = band / (min8(bin_of, _F(_BAND)) + min8(last - bin_of, _F(_BAND)) + _1)
-        bin_of = bin_of + _F(LANES)
+        band = (load8(band_sum + k - _BAND * 4) + load8(band_sum + k) - here) * load8(band_share + k)
         # from -10 dB (0) to -5 dB (1)
         near = min8(max8(log2_8(near) * (_2 * _LOG10_2) + _2, _0), _1)
         band = min8(max8(log2_8(band) * (_2 * _LOG10_2) + _2, _0), _1)
         q = min8(_1 - near * band, _Q_MOST)
-        presence = _1 / (_1 + q / (_1 - q) * load8(likelihood + k))
+        presence = (_1 - q) / (_1 - q + q * load8(likelihood + k))
         least_log = depth_log * load8(floor + k)
         wanted = exp2_8(max8(presence * load8(log_gain + k) + (_1 - presence) * least_log, least_log))
         before = load8(gain + k)

@@ -145,7 +145,8 @@ class Instance:
             done = False
         if not done:
             raise ConfigError(
-                f"block is {block.dtype} {block.shape}; this effect changes C-ordered float32 (frames, {self.format.channels}) in place: "
+                f"block is {getattr(block, 'dtype', type(block).__name__)} {getattr(block, 'shape', '')}; "
+                f"this effect changes C-ordered float32 (frames, {self.format.channels}) in place: "
                 "convert with numpy.array(block, numpy.float32)"
             )
 
