@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import random
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -33,18 +34,29 @@ def prompts(voice: str, seconds: float, half: int) -> Sound:
     SystemExit
         The prompts are neither here nor to be had; the message says what to install.
     """
-    files = sorted(path for path in _folder(voice).glob("*.g722") if 16_000 < path.stat().st_size < 200_000 and _is_speech(path.stem))
-    random.Random(7).shuffle(files)
     pieces: list[Sound] = []
     wanted = int(seconds * RATE_HZ)
-    for path in files[half::2]:
-        piece = _decode(path)
-        if np.mean(piece**2) < 0.005**2:
-            continue
+    for piece in each_prompt(voice, half):
         pieces += [piece, np.zeros(int(PAUSE_S * RATE_HZ), np.float32)]
         if sum(map(len, pieces)) >= wanted:
             return np.concatenate(pieces)[:wanted]
     raise SystemExit(f"the prompts of {voice!r} last {sum(map(len, pieces)) / RATE_HZ:.0f} s; ask for less than {seconds:.0f} s")
+
+
+def each_prompt(voice: str, half: int) -> Iterator[Sound]:
+    """The prompts of one half of a voice, one by one, always in the same order; none that is nearly silent.
+
+    Raises
+    ------
+    SystemExit
+        As `prompts`.
+    """
+    files = sorted(path for path in _folder(voice).glob("*.g722") if 16_000 < path.stat().st_size < 200_000 and _is_speech(path.stem))
+    random.Random(7).shuffle(files)
+    for path in files[half::2]:
+        piece = _decode(path)
+        if np.mean(piece**2) >= 0.005**2:
+            yield piece
 
 
 def _is_speech(name: str) -> bool:

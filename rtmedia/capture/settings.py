@@ -7,6 +7,7 @@ from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
 from rtmedia.config import Config, Jitter
+from rtmedia.dsp.noise_profile import NoiseProfile
 from rtmedia.errors import ConfigError
 from rtmedia.ports import Effect
 from rtmedia.presets import KINDS, effects_of, kind_of
@@ -33,6 +34,8 @@ def _described(effect: Effect) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, NoiseProfile):
+        return value.text  # which the gate takes as well
     return value if isinstance(value, (bool, int, float, str, type(None))) else repr(value)
 
 

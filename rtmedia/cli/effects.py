@@ -1,9 +1,13 @@
-"""Effects as an option's text: ``voice``, ``none``, ``gate,compressor``, ``gate:depth_db=12,compressor:ratio=4``."""
+"""Effects as an option's text: ``voice``, ``none``, ``gate,compressor``, ``gate:depth_db=12,compressor:ratio=4``.
+
+A setting that is text may lie in a file: ``gate:noise=@room.txt``.
+"""
 
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 from rtmedia.errors import ConfigError
@@ -91,4 +95,9 @@ def _value(what: str, text: str, default: object) -> object:
             return type(default)(text)
         except ValueError:
             raise ConfigError(f"{what} is {text!r}; give a number") from None
+    if text.startswith("@"):
+        try:
+            return Path(text[1:]).read_text("utf-8").strip()
+        except (OSError, ValueError) as exc:
+            raise ConfigError(f"{what} is in a file that cannot be read: {exc}") from None
     return text

@@ -264,7 +264,7 @@ def _check_live(before: Effect, after: Effect) -> None:
         return
     for item in fields(before):
         old, new = getattr(before, item.name), getattr(after, item.name)
-        if old == new or not item.init:
+        if old is new or old == new or not item.init:
             continue
         try:
             fixed = replace(before, **{item.name: new}).values() == before.values()  # type: ignore[attr-defined]

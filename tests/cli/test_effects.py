@@ -12,7 +12,7 @@ from rtmedia.cli.play import play
 from rtmedia.cli.process import process
 from rtmedia.cli.simulate import simulate
 from rtmedia.dsp.compressor import Compressor
-from rtmedia.dsp.gate import SpectralGate
+from rtmedia.dsp.gate import NoiseProfile, SpectralGate
 from rtmedia.errors import ConfigError
 from rtmedia.presets import LIVE, OFFLINE, preset
 
@@ -39,6 +39,15 @@ def test_effects_come_in_order_with_their_settings():
 
 def test_a_live_effect_starts_from_what_the_engine_itself_would_take():
     assert parse_effects("gate,compressor") == tuple(effect for effect in preset(LIVE) if effect.name in ("spectral_gate", "compressor"))
+
+
+def test_a_gate_is_told_a_noise_by_a_file(tmp_path):
+    profile = NoiseProfile((-80.0, -81.5, -90.0))
+    (tmp_path / "room.txt").write_text(profile.text + "\n", "utf-8")
+    made = parse_effects(f"gate:noise=@{tmp_path / 'room.txt'}:adapt=0", live=False)
+    assert made == (SpectralGate(noise=profile, adapt=0.0),)
+    with pytest.raises(ConfigError, match=r"gate:noise is in a file that cannot be read: .*none\.txt"):
+        parse_effects("gate:noise=@none.txt", live=False)
 
 
 @pytest.mark.parametrize(

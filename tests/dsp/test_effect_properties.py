@@ -41,7 +41,7 @@ CHANGED = {
     "gain": (3.0,),
     "limiter": (-12.0, 30.0),
     "compressor": (-40.0, 10.0, 4.0, 0.01, 0.1),
-    "spectral_gate": (10.0,),
+    "spectral_gate": (10.0, 0.5),
     "loudness_normalizer": (-30.0, 10.0, 10.0, 6.0, 12.0),
     "meter": (),
     "switch": (0.0,),

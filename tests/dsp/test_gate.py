@@ -31,11 +31,13 @@ def tone_bursts(frames, rate_hz, level=0.1):
 
 
 class Reference:
-    """IMCRA with short minima and OM-LSA by their formulas: one frame at a time, double precision, no tricks."""
+    """IMCRA with short minima, a leap after a rise, and OM-LSA by their formulas: one frame at a time, double precision, no tricks."""
 
-    def __init__(self, depth_db):
-        self.floor = 10 ** (-depth_db / 20)
+    def __init__(self, depth_db, adapt=1.0):
+        self.depth_db, self.adapt = depth_db, adapt
+        self.sub_frames = round(6 / adapt)
         self.n = 0
+        self.rises = 0
 
     def spread(self, x):
         padded = np.r_[x[0], x, x[-1]]
@@ -49,7 +51,7 @@ class Reference:
     def snrs(self, power):
         bias = 1.47 * self.noise
         gamma = np.minimum(power / bias, 1000)
-        xi = np.maximum(0.92 * self.speech / bias + 0.08 * np.maximum(gamma - 1, 0), 10**-2.5)
+        xi = np.maximum(0.9 * self.speech / bias + 0.1 * np.maximum(gamma - 1, 0), 10**-2.5)
         return xi, np.minimum(gamma * xi / (1 + xi), 80)
 
     def minimum(self, name, value):
@@ -57,10 +59,31 @@ class Reference:
         history.append(value)
         setattr(self, name, history)
         # whole sub-windows of 6 frames: the last 8 finished ones and the present one
-        keep = 8 * 6 + self.n % 6 + 1
+        keep = 8 * self.sub_frames + self.n % self.sub_frames + 1
         return np.min(history[-keep:], axis=0)
 
+    def notice_rise(self):
+        """Three of five bins lie 4 dB over the noise for five sub-windows whose minima hold still."""
+        six = self.sub_frames
+        if self.n % six or self.n < 5 * six:
+            return
+        minima = np.array([np.min(self.s_history[-six * (i + 1) : -six * i or None], axis=0) for i in range(5)])
+        steady = (minima.min(0) > 2.5 * self.noise) & (minima.max(0) < 3 * minima.min(0))
+        if np.mean(steady) <= 0.6:
+            return
+        self.rises += 1
+        least = minima[:4].min(0)
+        rises = least > self.noise
+        floor = np.where(rises, least, 0)
+        for history in (self.s_history, self.t_history):
+            for i in range(max(0, len(history) - 8 * six), len(history)):
+                history[i] = np.maximum(history[i], floor)
+        self.t = np.maximum(self.t, floor)
+        self.noise = np.where(rises, 1.3 * least, self.noise)
+
     def noise_of(self, power):
+        if self.n:
+            self.notice_rise()
         left, here, right = self.spread(power)
         over_bins = (left + 2 * here + right) / 4
         self.s = over_bins if self.n == 0 else 0.85 * self.s + 0.15 * over_bins
@@ -84,7 +107,7 @@ class Reference:
             q = np.where(z < 1.67, np.clip((4 - r) / 3, 0, 1), 0)
             likelihood = (1 + xi) * np.exp(-v)
             absence = q * likelihood / (1 - q + q * likelihood)
-            self.noise = self.noise + 0.10 * absence * (power - self.noise)
+            self.noise = self.noise + 0.10 * self.adapt * absence * (power - self.noise)
         self.noise = np.maximum(np.minimum(self.noise, 4 * 1.66 * calm_least), 1)
         self.n += 1
 
@@ -102,35 +125,42 @@ class Reference:
         band = np.array([self.zeta[max(0, k - 15) : k + 16].mean() for k in range(len(power))])
         q = np.minimum(1 - presence(near) * presence(band), 0.99)
         p = 1 / (1 + q / (1 - q) * (1 + xi) * np.exp(-v))
-        gain = np.maximum(g1**p * self.floor ** (1 - p), self.floor)
-        self.gain = np.where(gain < self.gain, 0.3 * self.gain + 0.7 * gain, gain)
+        doublings = np.clip(np.log2(v * (1 + xi) / xi), -2, 4)  # of the power over the noise
+        floor = 10 ** (-self.depth_db / 20 * (1 + 0.09 * doublings))
+        gain = np.maximum(g1**p * floor ** (1 - p), floor)
+        self.gain = np.where(gain < self.gain, 0.15 * self.gain + 0.85 * gain, gain)
         return self.gain
 
 
-def reference(x, rate_hz, depth_db, overlap_ms):
+def reference(x, rate_hz, depth_db, overlap_ms, adapt=1.0):
     """The whole gate over one channel: frames cut out of the whole signal, overlapped back at their place."""
     size, overlap = round(rate_hz / 100), round(rate_hz * overlap_ms / 1000)
     analysis, synthesis = windows(size, overlap)
     b, a = butter(2, 80, "highpass", fs=rate_hz)
     filtered = np.r_[np.zeros(size), lfilter(b, a, x.astype(float))]
     out = np.zeros(len(filtered))
-    model = Reference(depth_db)
+    model = Reference(depth_db, adapt)
     for end in range(2 * size, len(filtered) + 1, size):
         frame = filtered[end - 2 * size : end] * analysis
         spectrum = np.fft.rfft(frame * 32768, FFT_LENGTH[rate_hz])
         spectrum *= model.gain_of(np.abs(spectrum) ** 2)
         out[end - size - overlap : end] += np.fft.irfft(spectrum)[size - overlap : 2 * size] / 32768 * synthesis
-    return out[size:]
+    return out[size:], model
 
 
-@pytest.mark.parametrize(("rate_hz", "latency"), [(16_000, "10ms"), (16_000, "6ms"), (8_000, "10ms"), (44_100, "10ms"), (48_000, "6ms")])
-def test_it_equals_the_slow_reference(rate_hz, latency):
-    frames = rate_hz * 3 // 2
+@pytest.mark.parametrize(
+    ("rate_hz", "latency", "adapt"),
+    [(16_000, "10ms", 1.0), (16_000, "6ms", 1.0), (16_000, "10ms", 2.0), (8_000, "10ms", 1.0), (44_100, "10ms", 1.0), (48_000, "6ms", 0.5)],
+)
+def test_it_equals_the_slow_reference(rate_hz, latency, adapt):
+    frames = rate_hz * 2
     x = noise(frames) + tone_bursts(frames, rate_hz)
-    got, made = gated(x, rate_hz, latency=latency)
+    x[frames // 2 :] += noise(frames - frames // 2, 0.04, seed=3)  # a rise of 12 dB
+    got, made = gated(x, rate_hz, latency=latency, adapt=adapt)
     late = made.latency_frames
-    wanted = reference(x[:, 0], rate_hz, 26, float(latency[:-2]))
+    wanted, model = reference(x[:, 0], rate_hz, 26, float(latency[:-2]), adapt)
     error = got[late:, 0] - wanted[: len(x) - late]
+    assert model.rises == 1
     # A decision (quiet or not) may fall otherwise in single precision: the bound is on the energy.
     assert np.sqrt(np.mean(error**2)) < 1e-3 * np.sqrt(np.mean(wanted**2))
 
@@ -172,6 +202,71 @@ def test_turning_it_off_and_on_is_a_cross_fade_without_a_click():
     steepest = 0.3 * 2 * np.pi * 400 / 16_000
     assert np.abs(np.diff(y[late + 200 :, 0])).max() < 1.2 * steepest
     assert np.array_equal(y[5333 + 1000 : 10_000], x[5333 + 1000 - late : 10_000 - late])
+
+
+@pytest.mark.parametrize("latency", ["10ms", "6ms"])
+@pytest.mark.parametrize(
+    ("before", "after"), [((26.0, 1.0), (0.0, 1.0)), ((0.0, 1.0), (26.0, 1.0)), ((6.0, 1.0), (30.0, 0.2)), ((26.0, 1.0), (26.0, 0.0))]
+)
+def test_no_switch_makes_a_step_above_the_signals_own(latency, before, after):
+    """At the switch and for 0.2 s after it, no sample step is larger than those of the two settings left alone."""
+    x = noise(24_000, 0.003) + tone_bursts(24_000, 16_000)
+    for at in (12_000, 13_333, 15_001):
+        steps = []
+        for first, second in ((before, before), (after, after), (before, after)):
+            made = SpectralGate(first[0], latency, adapt=first[1]).make(Format(16_000), 512)
+            y = x.copy()
+            made.process(y[:at])
+            made.update(second)
+            made.process(y[at:])
+            steps.append(np.abs(np.diff(y[at : at + 3200, 0])).max())
+        assert steps[2] <= 1.01 * max(steps[:2])
+
+
+def test_the_latency_stays_the_same_through_all_switches():
+    """Clicks between changes of the settings come out again where they should."""
+    made = SpectralGate().make(Format(16_000), 512)
+    x = np.zeros((32_000, 1), np.float32)
+    x[1000::4000] = 0.5
+    y = x.copy()
+    for i, values in enumerate([(26.0, 1.0), (0.0, 1.0), (12.0, 0.0), (0.0, 2.0), (30.0, 0.5), (3.0, 1.0), (0.0, 0.0), (26.0, 1.0)]):
+        made.update(values)
+        made.process(y[4000 * i : 4000 * (i + 1)])
+    for i in range(8):
+        assert np.abs(y[4000 * i : 4000 * (i + 1), 0]).argmax() == 1000 + made.latency_frames
+
+
+def test_what_is_left_of_a_noise_flickers_less_than_the_noise():
+    x = noise(48_000)
+    got, made = gated(x)
+    peaks_db = []
+    for sound in (x, got[made.latency_frames :]):
+        frames = np.lib.stride_tricks.sliding_window_view(sound[16_000:, 0], 320)[::160]
+        power = np.abs(np.fft.rfft(frames * np.hanning(320))) ** 2
+        peaks_db.append(10 * np.log10(np.percentile(power[:, 8:-2] / np.median(power[:, 8:-2], axis=0), 95)))
+    assert peaks_db[1] < peaks_db[0] - 1
+
+
+@pytest.mark.parametrize("latency", ["10ms", "6ms"])
+def test_all_rates_turn_noise_down_and_keep_the_voice_alike(latency):
+    found = []
+    for rate_hz in RATES_HZ:
+        frames = 3 * rate_hz
+        voice = tone_bursts(frames, rate_hz)
+        x = noise(frames, 0.005 * np.sqrt(rate_hz / 16_000)) + voice  # the same density
+        got, made = gated(x, rate_hz, latency=latency)
+        got, x, voice = got[made.latency_frames :, 0], x[: -made.latency_frames, 0], voice[: -made.latency_frames, 0]
+        voice = lfilter(*butter(2, 80, "highpass", fs=rate_hz), voice)
+        spoken = np.convolve(np.abs(voice) > 1e-3, np.ones(rate_hz // 20), "same") > 0
+        settled = np.arange(len(got)) > rate_hz
+        pause = settled & (np.convolve(spoken, np.ones(rate_hz // 5), "same") == 0)
+        attenuation_db = 10 * np.log10(np.mean(x[pause] ** 2) / np.mean(got[pause] ** 2))
+        kept_db = 10 * np.log10(np.mean(got[settled & spoken] ** 2) / np.mean(voice[settled & spoken] ** 2))
+        found.append((attenuation_db, kept_db))
+    attenuation_db, kept_db = np.array(found).T
+    assert attenuation_db.min() > 18
+    assert np.ptp(attenuation_db) < 2
+    assert np.abs(kept_db).max() < 0.5
 
 
 def test_steady_noise_goes_down_and_a_voice_over_it_stays():
