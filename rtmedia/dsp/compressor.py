@@ -100,24 +100,24 @@ HEADER = header_dtype(
 )
 
 
-@kernel("f4(f4)")
+@kernel("f4(f4)", inline=True)
 def to_db(linear):
     return _20 * math.log10(linear)
 
 
-@kernel("f4(f4)")
+@kernel("f4(f4)", inline=True)
 def to_linear(level_db):
     return _10 ** (_DB * level_db)
 
 
-@kernel("f4(f4, f4, f4)")
+@kernel("f4(f4, f4, f4)", inline=True)
 def knee(x, threshold, k):
     if x < threshold:
         return x
     return threshold + (_1 - _F(math.exp(np.float64(-k * (x - threshold))))) / k
 
 
-@kernel("f4(f4, f4, f4, f4)")
+@kernel("f4(f4, f4, f4, f4)", inline=True)
 def knee_slope(x, threshold, k, x_db):
     """Slope in dB per dB, as a difference over 0.1 %: its rounding decides the last bisections."""
     if x < threshold:

@@ -87,19 +87,19 @@ def fresh_rows(channels: int) -> npt.NDArray[np.float32]:
     return rows
 
 
-@kernel("f4[::1](i8, i8)")
+@kernel("f4[::1](i8, i8)", inline=True)
 def row(rows_address, index):
     """The bins of one row."""
     return view_f4(rows_address + (index * ROW + GUARD) * 4, ROW - GUARD)
 
 
-@kernel("f4[::1](i8, i8)")
+@kernel("f4[::1](i8, i8)", inline=True)
 def left_of(rows_address, index):
     """A row seen from one bin lower: element k is bin k - 1 (no negative index, which would keep a loop scalar)."""
     return view_f4(rows_address + (index * ROW + GUARD - 1) * 4, ROW - GUARD)
 
 
-@kernel("f4[::1](i8, i8)")
+@kernel("f4[::1](i8, i8)", inline=True)
 def right_of(rows_address, index):
     """A row seen from one bin higher."""
     return view_f4(rows_address + (index * ROW + GUARD + 1) * 4, ROW - GUARD - 1)
