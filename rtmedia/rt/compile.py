@@ -70,7 +70,7 @@ def compile_object(function: Callable[..., Any], signature: Any, symbol: str) ->
         result = compiler.compile(signature.args, signature.return_type)
         library = result.library
         module = library.create_ir_module(symbol)
-        entry.define(result.target_context, module, result.fndesc, signature, symbol)
+        ways_in = entry.define(result.target_context, module, result.fndesc, signature, symbol)
         library.add_ir_module(module)
         final = library._final_module
         final.link_in(_no_references())
@@ -78,7 +78,7 @@ def compile_object(function: Callable[..., Any], signature: Any, symbol: str) ->
             if linked is not rtsys.library:
                 final.link_in(linked._get_module_for_linking(), preserve=True)
         for defined in (*final.functions, *final.global_variables):
-            if not defined.is_declaration and defined.name != symbol:
+            if not defined.is_declaration and defined.name not in ways_in:
                 defined.linkage = llvm.Linkage.internal
         library._optimize_final_module()
         final.verify()
@@ -89,15 +89,15 @@ def compile_object(function: Callable[..., Any], signature: Any, symbol: str) ->
         return bytes(library.codegen._tm.emit_object(final)), needs
 
 
-def link(code: bytes, symbol: str) -> int:
-    """Load an object; returns the address of `symbol`. The code stays as long as the process."""
+def link(code: bytes, symbol: str, python_symbol: str) -> tuple[int, int]:
+    """Load an object; returns where C and where Python calls it. The code stays as long as the process."""
     with global_compiler_lock:
         engine = registry.cpu_target.target_context.codegen()._engine._ee
         engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         engine.finalize_object()
         address = int(engine.get_function_address(symbol))
         llvm.add_symbol(symbol, address)
-        return address
+        return address, address if python_symbol == symbol else int(engine.get_function_address(python_symbol))
 
 
 def can_link(needs: tuple[str, ...]) -> bool:

@@ -58,7 +58,7 @@ class Kernel:
     keep_gil : bool
         Whether a call from Python holds the GIL.
     inline : bool
-        Whether it is part of its callers.
+        Whether it is part of its callers. What takes or returns more than numbers and plain arrays always is.
 
     Attributes
     ----------
@@ -75,13 +75,12 @@ class Kernel:
         self.py_func = function
         self.signature = compile_.signature_of(signature)
         self.keep_gil = keep_gil
-        self.inline = inline
+        self.inline = inline or not entry.can_be_called(self.signature)
         self.from_cache = False
         self._address = 0
-        self._python: Callable[..., Any] | None = None
-        if not inline:
-            if not entry.can_be_called(self.signature):
-                raise TypeError(f"{function.__qualname__} takes or returns what no address can carry: declare it inline=True")
+        self._python_address = 0
+        self._python: Callable[..., Any] = self._first_call
+        if not self.inline:
             self._load()
 
     @property
@@ -97,13 +96,16 @@ class Kernel:
         return self._address
 
     def __call__(self, *arguments: Any) -> Any:
-        if self._python is None:
-            self._python = self._make_python()
+        return self._python(*arguments)
+
+    def _first_call(self, *arguments: Any) -> Any:
+        self._python = self._make_python()
         return self._python(*arguments)
 
     def _make_python(self) -> Callable[..., Any]:
         if entry.can_be_called(self.signature):
-            made = entry.python_function(self.signature, self.address, self.keep_gil)
+            self._load()
+            made = entry.python_function(self.signature, self._python_address, self.keep_gil)
             if made is not None:
                 return made
         return numba.njit(self.signature, nogil=not self.keep_gil, error_model="numpy")(self.py_func)  # type: ignore[no-any-return]
@@ -135,7 +137,7 @@ class Kernel:
                 code = found
             self.from_cache = found is not None
             _symbols.add(self.symbol)
-            self._address = compile_.link(code, self.symbol)
+            self._address, self._python_address = compile_.link(code, self.symbol, entry.python_symbol(self.signature, self.symbol))
 
     def _choose_symbol(self) -> Path | None:
         """Name the code; returns the file for it, None where it cannot be kept.

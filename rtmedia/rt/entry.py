@@ -36,6 +36,23 @@ _CTYPES: dict[Any, Any] = {
 }
 
 
+#: What Python's own way in adds to the symbol, where a kernel takes arrays.
+FOR_PYTHON = ".python"
+
+# NumPy's documented layout (PyArrayObject, "Python Types and C-Structures"): behind the object's head lie
+# the address of the data, the number of dimensions, the address of the lengths.
+_DIMENSIONS_AT = 16
+
+
+def _has_arrays(signature: Any) -> bool:
+    return any(isinstance(kind, types.Array) for kind in signature.args)
+
+
+def python_symbol(signature: Any, symbol: str) -> str:
+    """The function that Python calls."""
+    return symbol + FOR_PYTHON if _has_arrays(signature) else symbol
+
+
 def _is_plain_array(kind: Any) -> bool:
     return isinstance(kind, types.Array) and kind.layout == "C" and kind.dtype in _CTYPES
 
@@ -85,8 +102,8 @@ def _put_together(context: Any, builder: Any, kind: Any, words: list[Any]) -> An
     return array._getvalue()
 
 
-def define(context: Any, module: Any, fndesc: Any, signature: Any, symbol: str) -> None:
-    """Add function `symbol` to `module`: C's way in, numba's function inside.
+def define(context: Any, module: Any, fndesc: Any, signature: Any, symbol: str) -> tuple[str, ...]:
+    """Add C's way in to `module`, and Python's where that is another; returns the names of the functions.
 
     An exception ends the call and returns zero: nobody is there to take it.
     """
@@ -104,6 +121,40 @@ def define(context: Any, module: Any, fndesc: Any, signature: Any, symbol: str) 
         builder.ret_void()
     else:
         builder.ret(builder.zext(result, _OCTET) if signature.return_type == types.boolean else result)
+    if not _has_arrays(signature):
+        return (symbol,)
+    _define_for_python(module, outer, signature, symbol + FOR_PYTHON)
+    return (symbol, symbol + FOR_PYTHON)
+
+
+def _define_for_python(module: Any, outer: Any, signature: Any, symbol: str) -> None:
+    """Python gives the array object itself: asking it for its address takes several microseconds."""
+    types_in = iter(outer.function_type.args)
+    leaves = []
+    for kind in signature.args:
+        leaf = next(types_in)
+        leaves.append(leaf)
+        for _ in range(kind.ndim if isinstance(kind, types.Array) else 0):
+            next(types_in)
+    function = ir.Function(module, ir.FunctionType(outer.function_type.return_type, leaves), symbol)
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+
+    def load(address: Any) -> Any:
+        return builder.load(builder.inttoptr(address, _WORD.as_pointer()))
+
+    words = []
+    for kind, value in zip(signature.args, function.args, strict=True):
+        if isinstance(kind, types.Array):
+            fields = builder.add(value, _WORD(object.__basicsize__))
+            lengths = load(builder.add(fields, _WORD(_DIMENSIONS_AT)))
+            words += [load(fields), *(load(builder.add(lengths, _WORD(8 * i))) for i in range(kind.ndim))]
+        else:
+            words.append(value)
+    result = builder.call(outer, words)
+    if signature.return_type == types.void:
+        builder.ret_void()
+    else:
+        builder.ret(result)
 
 
 def call(context: Any, builder: Any, signature: Any, symbol: str, arguments: Any) -> Any:
@@ -120,18 +171,11 @@ def call(context: Any, builder: Any, signature: Any, symbol: str, arguments: Any
     return builder.icmp_unsigned("!=", result, _OCTET(0)) if signature.return_type == types.boolean else result
 
 
-def _array_words(kind: Any) -> Callable[[Any], tuple[int, ...]]:
-    dtype, ndim = numpy_support.as_dtype(kind.dtype), kind.ndim
-
-    def words(array: Any) -> tuple[int, ...]:
-        if type(array) is not np.ndarray or array.dtype != dtype or array.ndim != ndim:
-            raise TypeError(f"an argument is {type(array).__name__} {getattr(array, 'dtype', '')}; expected {ndim}-dimensional {dtype}")
-        flags = array.flags
-        if not (flags.c_contiguous and flags.writeable):
-            raise TypeError("an array is not C-ordered or not writeable: pass a copy")
-        return (array.__array_interface__["data"][0], *array.shape)
-
-    return words
+def _check(array: Any, dtype: Any, ndim: int) -> None:
+    if type(array) is not np.ndarray or array.dtype != dtype or array.ndim != ndim:
+        raise TypeError(f"an argument is {type(array).__name__} {getattr(array, 'dtype', '')}; the kernel takes {ndim}-dimensional {dtype}")
+    if not array.flags.carray:
+        raise TypeError("an array is not C-ordered, aligned and writeable: pass a copy")
 
 
 def _number(kind: Any) -> Callable[[Any], Any]:
@@ -139,32 +183,27 @@ def _number(kind: Any) -> Callable[[Any], Any]:
 
 
 def python_function(signature: Any, address: int, keep_gil: bool) -> Callable[..., Any] | None:
-    """Python's half: a callable for the C function at `address`; None where ctypes has no word for the result."""
+    """Python's half: a callable for the function at `address`; None where ctypes has no word for the result."""
     returned = signature.return_type
     if returned != types.void and returned not in _CTYPES:
         return None
-    kinds = [leaf for kind in signature.args for leaf in ([ctypes.c_int64] * (1 + kind.ndim) if isinstance(kind, types.Array) else [_CTYPES[kind]])]
+    kinds = [ctypes.py_object if isinstance(kind, types.Array) else _CTYPES[kind] for kind in signature.args]
     prototype = ctypes.PYFUNCTYPE if keep_gil else ctypes.CFUNCTYPE
     function = prototype(None if returned == types.void else _CTYPES[returned], *kinds)(address)
-    if any(isinstance(kind, types.Array) for kind in signature.args):
-        takers = [
-            _array_words(kind) if isinstance(kind, types.Array) else (lambda number, exact=_number(kind): (exact(number),))
-            for kind in signature.args
-        ]
+    arrays = [
+        (place, numpy_support.as_dtype(kind.dtype), kind.ndim) for place, kind in enumerate(signature.args) if isinstance(kind, types.Array)
+    ]
+    count = len(kinds)
+    exact = [(lambda array: array) if isinstance(kind, types.Array) else _number(kind) for kind in signature.args]
 
-        def with_arrays(*arguments: Any) -> Any:
-            if len(arguments) != len(takers):
-                raise TypeError(f"{len(arguments)} arguments were given; {len(takers)} are needed")
-            return function(*[word for take, argument in zip(takers, arguments) for word in take(argument)])
-
-        return with_arrays
-
-    exact = [_number(kind) for kind in signature.args]
-
-    def with_numbers(*arguments: Any) -> Any:
+    def call_it(*arguments: Any) -> Any:
+        if len(arguments) != count:
+            raise TypeError(f"{len(arguments)} arguments were given; the kernel takes {count}")
+        for place, dtype, ndim in arrays:
+            _check(arguments[place], dtype, ndim)
         try:
             return function(*arguments)
         except ctypes.ArgumentError:  # NumPy's numbers are not Python's
             return function(*[take(argument) for take, argument in zip(exact, arguments, strict=True)])
 
-    return with_numbers
+    return call_it
