@@ -28,6 +28,7 @@ from rtmedia.rooms.line import Line
 from rtmedia.rooms.recorder import TABLES
 from rtmedia.rooms.render import GAIN_PLACE
 from rtmedia.rooms.replay import Replay
+from rtmedia.sim.measures import shares, stops
 
 #: Steps between two looks of the control side, when no caption waits for it.
 POLL_STEPS = 64
@@ -120,7 +121,6 @@ def _report(line: Line, control: Control, session: Session, ticks: npt.NDArray[A
     playing = ticks[~np.isin(ticks["op"], (IDLE, WAIT, ENDED))]
     delay_ms = playing["delay_ms"] if len(playing) else np.zeros(1)
     frames = int(b["total"])
-    percent = 100.0 / max(1, frames)
     per_packet = 100.0 / max(1, counted["packets_expected_total"])
     compared, different, first = _differences(session.ticks, ticks)
     return {
@@ -134,16 +134,11 @@ def _report(line: Line, control: Control, session: Session, ticks: npt.NDArray[A
         "mean_delay_ms": float(delay_ms.mean()),
         "p50_delay_ms": float(np.percentile(delay_ms, 50)),
         "p95_delay_ms": float(np.percentile(delay_ms, 95)),
-        "concealed_pct": int(b["concealed"]) * percent,
-        "concealment_events": int(b["conceal_events"]),
-        "accelerated_pct": int(b["accelerated"]) * percent,
-        "decelerated_pct": int(b["decelerated"]) * percent,
+        **shares(b, frames, line.rate_hz),
         "late_pct": int(b["late"]) * per_packet,
         "lost_pct": counted["packets_lost_total"] * per_packet,
         "duplicate_pct": counted["packets_duplicate_total"] * per_packet,
-        "resync_ms": int(b["resync"]) * 1000.0 / line.rate_hz,
-        "stalls": int(b["stalls"]),
-        "longest_stall_ms": int(b["longest_stall"]) * 1000.0 / line.rate_hz,
+        **stops(b, line.rate_hz),
         "packets": int(np.sum(session.wire["flags"] & FLAG_END_OF_STREAM == 0)),
         "underruns": counted["underruns_total"],
         "neteq": counted["neteq"],

@@ -35,6 +35,7 @@ from rtmedia.sim.options import ServerOptions
 from rtmedia.sim.speech import Speech
 from rtmedia.sim.stream import Lap, Material, Program
 from rtmedia.sim.timetable import Timetable, timetable
+from rtmedia.sim.trace import Trace
 from rtmedia.stats import Stats
 from rtmedia.units import NS_PER_MS, NS_PER_S
 
@@ -75,6 +76,8 @@ class SimulationReport:
     playout_ms : float64 array
         For each tick, the playout delay that the report's figures are of; NaN while nothing plays. Empty for a capture, which may
         have many connections, each with a fastest packet of its own.
+    arrivals : Trace or None
+        When each packet sent came (`rtmedia.sim.trace.Trace`), in ms from the stream's beginning. None for a capture.
     """
 
     report: dict[str, Any]
@@ -84,6 +87,7 @@ class SimulationReport:
     stats: Stats
     ticks: npt.NDArray[Any] = field(repr=False)
     playout_ms: npt.NDArray[np.float64] = field(repr=False, default_factory=lambda: np.empty(0))
+    arrivals: Trace | None = field(repr=False, default=None)
 
     def write_wav(self, path: str | Path) -> None:
         """Write the audio as 16-bit WAV."""
@@ -216,7 +220,7 @@ def simulate(
         wire_overflow_total=run.overflow,
         **run.control.snapshot(),
     )
-    return SimulationReport(report, np.concatenate(run.blocks), device_rate_hz, tuple(run.events), stats, ticks, heard.of_ticks())
+    return SimulationReport(report, np.concatenate(run.blocks), device_rate_hz, tuple(run.events), stats, ticks, heard.of_ticks(), arrivals)
 
 
 def _again(capture: str | Path, config: Config | None) -> SimulationReport:

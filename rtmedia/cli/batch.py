@@ -62,11 +62,10 @@ def carry_out(task: Task) -> Outcome:
         found = columns(result, task.config.rate_hz)
         if task.ticks is not None:
             write_ticks(task.ticks, found)
-        if task.plot is not None:
-            from rtmedia.cli.arrivals import packet_arrivals
+        if task.plot is not None and result.arrivals is not None:
             from rtmedia.cli.plots import plot_run
 
-            plot_run(task.plot, report, found, packet_arrivals(task, int(report["packets"])))
+            plot_run(task.plot, report, found, result.arrivals)
     return Outcome(task.run, took_s, report)
 
 

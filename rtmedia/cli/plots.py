@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from rtmedia.cli.figures import above_pct, duration, number
 from rtmedia.cli.files import replacing
-
-if TYPE_CHECKING:
-    from rtmedia.cli.arrivals import Arrivals
+from rtmedia.sim.oracle import lateness_ms, media_place_ms
+from rtmedia.sim.trace import Trace
 
 # Okabe and Ito (2008): told apart by the colour-blind too.
 INK, SOFT, RULE = "#1d2733", "#66717e", "#e3e7ec"
@@ -98,13 +97,15 @@ def headline(report: Mapping[str, Any]) -> str:
     return "   ·   ".join(parts)
 
 
-def plot_run(path: Path, report: Mapping[str, Any], ticks: Mapping[str, npt.NDArray[Any]], arrivals: Arrivals) -> None:
+def plot_run(path: Path, report: Mapping[str, Any], ticks: Mapping[str, npt.NDArray[Any]], arrivals: Trace) -> None:
     """Draw one run.
 
     Parameters
     ----------
     ticks
         `rtmedia.cli.ticklog.columns`.
+    arrivals
+        Of every packet sent, in ms from the stream's beginning.
     """
     import matplotlib
 
@@ -128,22 +129,23 @@ def _above(axes: Any, points: float) -> Any:
     return axes.transAxes + ScaledTranslation(0.0, points / 72.0, axes.figure.dpi_scale_trans)
 
 
-def _draw_delays(axes: Any, report: Mapping[str, Any], ticks: Mapping[str, npt.NDArray[Any]], arrivals: Arrivals) -> None:
+def _draw_delays(axes: Any, report: Mapping[str, Any], ticks: Mapping[str, npt.NDArray[Any]], arrivals: Trace) -> None:
     time_ms, playout_ms = ticks["time_ms"], ticks["playout_ms"]
     tick_ms = float(np.median(np.diff(time_ms))) if len(time_ms) > 1 else 10.0
     seconds = time_ms / 1000.0
     # The buffer counts from the fastest packet of the last two seconds; we from the fastest of all.
     base_ms = playout_ms - ticks["delay_ms"]
-    top_ms = _top(playout_ms, ticks["control_ms"] + base_ms, arrivals.transit_ms)
+    came = np.isfinite(arrivals.arrival_ms)
+    transit_ms = lateness_ms(arrivals)
+    top_ms = _top(playout_ms, ticks["control_ms"] + base_ms, transit_ms[came])
     for operation, colour in (("hold", RED), ("advance", ORANGE)):
         for begin_s, length_s in spans(time_ms, ticks["op"] == operation, tick_ms):
             axes.axvspan(begin_s, begin_s + length_s, color=colour, alpha=0.14, linewidth=0.6, zorder=0.5)
-    came = np.isfinite(arrivals.arrival_ms)
-    shown = came & (arrivals.transit_ms <= top_ms)
+    shown = came & (transit_ms <= top_ms)
     size = float(np.clip(24_000.0 / max(1, int(came.sum())), 1.5, 9.0))
     axes.scatter(
         arrivals.arrival_ms[shown] / 1000.0,
-        arrivals.transit_ms[shown],
+        transit_ms[shown],
         s=size,
         color=SOFT,
         alpha=0.55,
@@ -152,9 +154,9 @@ def _draw_delays(axes: Any, report: Mapping[str, Any], ticks: Mapping[str, npt.N
         rasterized=len(came) > 20_000,
         zorder=2,
     )
-    beyond = came & (arrivals.transit_ms > top_ms)
+    beyond = came & (transit_ms > top_ms)
     if beyond.any():
-        label = f"{number(int(beyond.sum()))} came later, up to {duration(float(np.nanmax(arrivals.transit_ms)))}"
+        label = f"{number(int(beyond.sum()))} came later, up to {duration(float(transit_ms[beyond].max()))}"
         # Clear of the frame, or half of each mark is cut off.
         axes.scatter(
             arrivals.arrival_ms[beyond] / 1000.0,
@@ -167,7 +169,7 @@ def _draw_delays(axes: Any, report: Mapping[str, Any], ticks: Mapping[str, npt.N
         )
     if (~came).any():
         axes.scatter(
-            arrivals.expected_ms[~came] / 1000.0,
+            (media_place_ms(arrivals)[~came] + report["fastest_ms"]) / 1000.0,
             np.full(int((~came).sum()), -0.022 * top_ms),
             s=15,
             marker="x",
@@ -193,7 +195,7 @@ def _top(playout_ms: npt.NDArray[Any], control_ms: npt.NDArray[Any], transit_ms:
     wanted = max(
         float(np.nanmax(control_ms)) if np.isfinite(control_ms).any() else 0.0,
         float(played.max()) if len(played) else 0.0,
-        float(np.nanpercentile(transit_ms, 99.5)),
+        float(np.percentile(transit_ms, 99.5)),
     )
     return max(40.0, 1.06 * min(wanted, max(4.0 * usual, 1_000.0)))
 

@@ -16,6 +16,7 @@ import math
 import numpy as np
 
 from rtmedia.dsp.lanes import abs8, all8, count8, load8, load8_even, load8_same, store8, sum8, where_less
+from rtmedia.dsp.simd import dot_f4
 from rtmedia.rt.kernel import kernel
 from rtmedia.rt.memory import view_f4
 
@@ -37,11 +38,8 @@ def dot(first, second, count):
     -----
     Thread: any.   Real-time: yes.
     """
-    totals = all8(np.float32(0.0))
     whole = count & -8
-    for i in range(0, whole, 8):
-        totals = totals + load8(first + 4 * i) * load8(second + 4 * i)
-    total = float(sum8(totals))
+    total = float(dot_f4(first, second, whole))
     a = view_f4(first + 4 * whole, 8)
     b = view_f4(second + 4 * whole, 8)
     for i in range(count - whole):

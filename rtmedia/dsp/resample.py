@@ -9,6 +9,8 @@ Source: R. E. Crochiere, L. R. Rabiner, *Multirate Digital Signal Processing*, 1
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -151,7 +153,52 @@ def check_order(in_hz: int, out_hz: int, channels: int, max_in_frames: int) -> N
         raise ConfigError(f"max_in_frames is {max_in_frames}; it must be at least 1: give the length of a block")
 
 
-class ResamplerInstance:
+class RateInstance:
+    """One stream's change of rate at work: its record of state, as it was made, and the two kernels that work on it.
+
+    Parameters
+    ----------
+    state : record array, shape (1,)
+        What `reset` goes back to.
+    channels : int
+    frames_for, change : kernels
+        ``frames_for(state_address, in_frames)`` says how many frames the other one will give;
+        ``change(state_address, in_address, in_frames, out_address)`` gives them.
+
+    Notes
+    -----
+    Thread: one.   Real-time: the kernels, yes; `process` makes a new array.
+    """
+
+    def __init__(
+        self,
+        state: npt.NDArray[Any],
+        channels: int,
+        frames_for: Callable[[int, int], int],
+        change: Callable[[int, int, int, int], int],
+    ) -> None:
+        self.state = state
+        self.channels = channels
+        self._frames_for, self._change = frames_for, change
+        self._initial = state.tobytes()
+
+    @property
+    def state_address(self) -> int:
+        return int(self.state.ctypes.data)
+
+    def process(self, block: Block) -> Block:
+        """A new block at the other rate; `block` may have any length."""
+        check_block(block, self.channels)
+        out = np.zeros((self._frames_for(self.state_address, block.shape[0]), self.channels), np.float32)
+        self._change(self.state_address, block.ctypes.data, block.shape[0], out.ctypes.data)
+        return out
+
+    def reset(self) -> None:
+        """Forget the stream, and what was set since the instance was made."""
+        self.state.view(np.uint8).reshape(-1)[:] = np.frombuffer(self._initial, np.uint8)
+
+
+class ResamplerInstance(RateInstance):
     """One stream's change of rate. Built by `make_resampler`.
 
     Attributes
@@ -174,28 +221,13 @@ class ResamplerInstance:
         table = np.ones((1, LANES), np.float32) if same else design(up, down)
         taps = table.shape[1]
         work = np.zeros((channels, taps - 1 + max_in_frames), np.float32)
-        self.state = make_state(HEADER, {"table": table, "work": work})
+        state = make_state(HEADER, {"table": table, "work": work})
         for name, value in (("channels", channels), ("up", up), ("down", down), ("taps", taps), ("max_frames", max_in_frames)):
-            self.state[name] = value
-        self.in_hz, self.out_hz, self.channels, self.max_in_frames = in_hz, out_hz, channels, max_in_frames
+            state[name] = value
+        super().__init__(state, channels, out_frames_for, resample)
+        self.in_hz, self.out_hz, self.max_in_frames = in_hz, out_hz, max_in_frames
         self.delay_frames = 0.0 if same else up * taps / 2 / down
         self.max_out_frames = -(-max_in_frames * up // down)
-        self._initial = self.state.tobytes()
-
-    @property
-    def state_address(self) -> int:
-        return int(self.state.ctypes.data)
-
-    def process(self, block: Block) -> Block:
-        """A new block at the other rate; `block` may have any length."""
-        check_block(block, self.channels)
-        out = np.zeros((out_frames_for(self.state_address, block.shape[0]), self.channels), np.float32)
-        resample(self.state_address, block.ctypes.data, block.shape[0], out.ctypes.data)
-        return out
-
-    def reset(self) -> None:
-        """Forget the stream."""
-        self.state.view(np.uint8).reshape(-1)[:] = np.frombuffer(self._initial, np.uint8)
 
 
 def make_resampler(in_hz: int, out_hz: int, channels: int, max_in_frames: int) -> ResamplerInstance:

@@ -17,10 +17,9 @@ from __future__ import annotations
 import numpy as np
 from numba import carray
 
-from rtmedia.dsp.resample import CUT, check_block, check_order, polyphase, taps_for
+from rtmedia.dsp.resample import CUT, RateInstance, check_order, polyphase, taps_for
 from rtmedia.dsp.simd import dot_f4
 from rtmedia.dsp.state import header_dtype, make_state
-from rtmedia.ports import Block
 from rtmedia.rt.kernel import kernel, pointer_void
 from rtmedia.rt.memory import view_block
 
@@ -116,7 +115,7 @@ def varispeed(state_address, in_address, in_frames, out_address):
     return written
 
 
-class VarispeedInstance:
+class VarispeedInstance(RateInstance):
     """One stream's change of rate with a ratio that follows a clock. Built by `make_varispeed`.
 
     Attributes
@@ -137,33 +136,18 @@ class VarispeedInstance:
         taps = taps_for(nominal)
         table = polyphase(PHASES, PHASES + 1, taps, CUT / (PHASES * max(1.0, nominal)))
         work = np.zeros((channels, taps - 1 + max_in_frames), np.float32)
-        self.state = make_state(HEADER, {"table": table, "work": work})
+        state = make_state(HEADER, {"table": table, "work": work})
         for name, value in (("channels", channels), ("taps", taps), ("max_frames", max_in_frames), ("nominal", nominal)):
-            self.state[name] = value
-        varispeed_set(self.state_address, 1.0)
-        self.in_hz, self.out_hz, self.channels, self.max_in_frames = in_hz, out_hz, channels, max_in_frames
+            state[name] = value
+        varispeed_set(state.ctypes.data, 1.0)
+        super().__init__(state, channels, varispeed_frames, varispeed)
+        self.in_hz, self.out_hz, self.max_in_frames = in_hz, out_hz, max_in_frames
         self.delay_frames = taps / 2 / nominal
         self.max_out_frames = int(max_in_frames * (1.0 + MOST) / nominal) + 2
-        self._initial = self.state.tobytes()
-
-    @property
-    def state_address(self) -> int:
-        return int(self.state.ctypes.data)
 
     def set_ratio(self, ratio: float) -> None:
         """Output frames for each that the rates say: 1.001 makes the sound 0.1 % longer and lower."""
         varispeed_set(self.state_address, ratio)
-
-    def process(self, block: Block) -> Block:
-        """A new block at the other rate; `block` may have any length."""
-        check_block(block, self.channels)
-        out = np.zeros((varispeed_frames(self.state_address, block.shape[0]), self.channels), np.float32)
-        varispeed(self.state_address, block.ctypes.data, block.shape[0], out.ctypes.data)
-        return out
-
-    def reset(self) -> None:
-        """Forget the stream, and the ratio."""
-        self.state.view(np.uint8).reshape(-1)[:] = np.frombuffer(self._initial, np.uint8)
 
 
 def make_varispeed(in_hz: int, out_hz: int, channels: int, max_in_frames: int) -> VarispeedInstance:

@@ -30,7 +30,7 @@ import numpy as np
 from numba import carray
 
 from rtmedia.dsp.stretch import noise_floor_update
-from rtmedia.jitter.conceal import background_update, conceal_begin, conceal_next
+from rtmedia.jitter.conceal import background_update, conceal_next
 from rtmedia.jitter.delay import delay_control, delay_gap, delay_wanted
 from rtmedia.jitter.plan import ROUNDING_MS, is_draining, mean_square, noise_is_quiet, plan_splice, playout_delay, steering_error
 from rtmedia.jitter.splice_map import recall_mean_square
@@ -54,7 +54,7 @@ from rtmedia.jitter.state import (
     STALL_MS,
     WAIT,
 )
-from rtmedia.jitter.timeline import buffer_available, merge_at_m, next_entry, splice_now, store_read, wait_was_pause
+from rtmedia.jitter.timeline import buffer_available, merge_at_m, next_entry, ring_out, splice_now, store_read, wait_was_pause
 from rtmedia.rt.kernel import copy_octets, kernel, pointer_void
 from rtmedia.rt.memory import view_block, view_f4, view_f8
 
@@ -68,21 +68,11 @@ OVERTAKING_MS = 20.0
 RESUME_SHARE = 0.5
 
 
-@kernel("void(i8, i8)")
-def _ring_out(address, filled):
-    """What was heard up to `filled` goes on by itself: concealment, if only of no length, that fades into wherever m is next."""
-    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
-    if b.concealing == 0:
-        conceal_begin(b.conceal, b.history + filled * b.channels * 4, b.history_frames)
-        b.concealing = 1
-        b.conceal_run = 0
-
-
 @kernel("void(i8, i8, i8)")
 def _make_up(address, filled, frames):
     """Make up `frames` of the block being made, after `filled`; counted by whoever knows what they are."""
     b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
-    _ring_out(address, filled)
+    ring_out(address, filled)
     conceal_next(b.conceal, b.history + (b.history_frames + filled) * b.channels * 4, frames)
 
 
@@ -104,6 +94,18 @@ def _conceal(address, filled, frames):
         if before < stall:
             b.stalls += 1
         b.longest_stall = max(b.longest_stall, b.conceal_run)
+
+
+@kernel("i8(i8, i8, b1)")
+def _hold(address, filled, may_be_lost):
+    """Wait through the rest of the block; returns the operation. `may_be_lost`: then what is missing at m has had this time already."""
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    rest = b.block - filled
+    _conceal(address, filled, rest)
+    b.held += rest
+    if may_be_lost:
+        b.hold_credit += rest
+    return HOLD
 
 
 @kernel("i8(i8, i8, i8, i8)")
@@ -139,18 +141,18 @@ def _end(address, filled, rest):
     b.ended_run += rest
 
 
-@kernel("void(i8, f8)")
+@kernel("i8(i8, f8)")
 def _mind_the_backlog(address, error_ms):
-    """Far too late: leave out silence at once; after 300 ms of that, jump, counted and cross-faded."""
+    """Far too late: leave out silence at once; after 300 ms of that, jump, counted and cross-faded. Returns the frames left out."""
     b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
     if b.d_ms <= b.cap_ms:
         b.over_cap_ticks = 0
-        return
+        return 0
     b.over_cap_ticks += 1
     keep = int(max(b.control_ms, KEEP_MS) * b.frames_per_ms)
     most = b.newest_end - b.m - keep
     if most < b.block:
-        return
+        return 0
     jump = 0
     if b.over_cap_ticks > PATIENCE_TICKS:
         jump = min(int(error_ms * b.frames_per_ms), most)
@@ -162,12 +164,13 @@ def _mind_the_backlog(address, error_ms):
             jump += b.block
         jump -= b.block  # keep one, so that words do not run into each other
     if jump <= 0:
-        return
-    _ring_out(address, 0)
+        return 0
+    ring_out(address, 0)
     b.splice = 0
     b.m += jump
     b.run_start = b.m
     b.resync += jump
+    return jump
 
 
 @kernel("i8(i8, i8, i8)")
@@ -180,7 +183,7 @@ def _close_gap(address, filled, gap):
     closed = min(int(spare_ms * b.frames_per_ms), gap)
     if closed <= 0:
         return 0
-    _ring_out(address, filled)
+    ring_out(address, filled)
     b.m += closed
     b.closed += closed
     return closed
@@ -213,10 +216,7 @@ def _fill(address):
         if b.splice != 0:
             run = min(run, b.splice_at - b.m)
         if run > 0 and b.concealing and _waits_for_more(address):
-            rest = b.block - filled
-            _conceal(address, filled, rest)
-            b.held += rest
-            return HOLD
+            return _hold(address, filled, False)
         if run > 0:
             b.hold_credit = 0
             b.ended_run = 0
@@ -232,10 +232,7 @@ def _fill(address):
             if b.ended:
                 _end(address, filled, rest)
                 return ENDED
-            _conceal(address, filled, rest)
-            b.held += rest
-            b.hold_credit += rest
-            return HOLD
+            return _hold(address, filled, True)
         entry = entries[following]
         gap = entry.position - b.m
         if entry.flags & FLAG_PAUSE_BEFORE:
@@ -244,10 +241,7 @@ def _fill(address):
             continue
         waited = b.last_tick_ms - entry.arrival_ms
         if b.ordered == 0 and waited < OVERTAKING_MS:
-            _conceal(address, filled, rest)
-            b.held += rest
-            b.hold_credit += rest
-            return HOLD
+            return _hold(address, filled, True)
         # lost: what was concealed while waiting for it has already filled its place
         credit = min(b.hold_credit, gap)
         b.hold_credit -= credit
@@ -314,11 +308,8 @@ def buffer_tick(address, now_ms, out):
         b.run_start = b.m
     if b.phase != PLAYING:
         if b.concealing:
-            _conceal(address, 0, b.block)
-            b.held += b.block
-            b.hold_credit += b.block
+            op = _hold(address, 0, True)
             b.total += b.block
-            op = HOLD
         else:
             tail = view_f4(target, b.block * b.channels)
             for i in range(b.block * b.channels):
@@ -331,9 +322,9 @@ def buffer_tick(address, now_ms, out):
     else:
         available = buffer_available(address, b.m)
         if available >= b.block and not b.ended:
-            _mind_the_backlog(address, b.d_ms - b.control_ms)
-            b.d_ms = playout_delay(address, now_ms)
-            available = buffer_available(address, b.m)
+            if _mind_the_backlog(address, b.d_ms - b.control_ms) > 0:
+                b.d_ms = playout_delay(address, now_ms)
+                available = buffer_available(address, b.m)
             draining = is_draining(address, available)
             plan_splice(address, steering_error(address), 1 if draining else 0, available)
             op = _fill(address)

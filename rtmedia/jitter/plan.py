@@ -17,7 +17,7 @@ from numba import carray
 from rtmedia.dsp.stretch import find_splice, quiet_limit, splice_window
 from rtmedia.jitter.delay import DELAY_DTYPE
 from rtmedia.jitter.splice_map import recall_mean_square, recall_splice
-from rtmedia.jitter.state import BUFFER_DTYPE, ENTRY_DTYPE, WINDOW_MS
+from rtmedia.jitter.state import BUDGET_MS, BUFFER_DTYPE, ENTRY_DTYPE, LONGEST_LAG_MS, SHORTEST_LAG_MS, SPLICE_HISTORY_MS, WINDOW_MS
 from rtmedia.jitter.timeline import mean_square_at, next_entry
 from rtmedia.rt.kernel import kernel, pointer_void
 from rtmedia.rt.memory import view_block, view_f4, view_f8
@@ -37,12 +37,8 @@ FAR_MS = 150.0
 #: How alike two pieces must be (NetEQ: 0.9), how much less when the delay is far off, and while draining, when the choice is a hole.
 LIKE, LIKE_LESS, LIKE_LEAST_AT_MS = 0.9, 0.4, 200.0
 LIKE_DRAINING = 0.7
-#: Shift that may be saved up, and shift at the first sign of a stall.
-BUDGET_MS = 15.0
+#: Shift that may be spent at the first sign of a stall.
 DRAIN_BUDGET_MS = 5.0
-#: Lags.
-SHORTEST_MS = 2.5
-LONGEST_MS = 15.0
 #: A packet that is later than usual by this much is overdue.
 OVERDUE_MS = 10.0
 #: More than the control delay and this in hand: no need to hurry.
@@ -51,7 +47,6 @@ PLENTY_MS = 60.0
 NEAR_MS = 150.0
 #: While draining, a splice must come soon: the search looks no further.
 SOON_MS = 25.0
-HISTORY_MS = 20.0
 
 
 @kernel("b1(i8, f8)")
@@ -164,17 +159,17 @@ def plan_splice(address, error_ms, draining, available):
             b.drains += 1
             b.budget_ms = max(b.budget_ms, DRAIN_BUDGET_MS)
     b.budget_ms = min(BUDGET_MS, b.budget_ms + rate * b.block / b.frames_per_ms)
-    if b.budget_ms < SHORTEST_MS:
+    if b.budget_ms < SHORTEST_LAG_MS:
         return
-    history = min(int(HISTORY_MS * b.frames_per_ms), b.m - b.run_start)
+    history = min(int(SPLICE_HISTORY_MS * b.frames_per_ms), b.m - b.run_start)
     future = min(available, int((SOON_MS if draining else WINDOW_MS) * b.frames_per_ms))
-    shortest = int(SHORTEST_MS * b.frames_per_ms)
+    shortest = int(SHORTEST_LAG_MS * b.frames_per_ms)
     if draining:
-        longest_ms = LONGEST_MS
+        longest_ms = LONGEST_LAG_MS
     elif wish > 0:
-        longest_ms = min(LONGEST_MS, error_ms)  # no further than to the boundary: behind it protection is less
+        longest_ms = min(LONGEST_LAG_MS, error_ms)  # no further than to the boundary: behind it protection is less
     else:
-        longest_ms = min(LONGEST_MS, max(2.0 * SHORTEST_MS, -error_ms))
+        longest_ms = min(LONGEST_LAG_MS, max(2.0 * SHORTEST_LAG_MS, -error_ms))
     longest = int(longest_ms * b.frames_per_ms)
     if wish > 0:
         longest = min(longest, (future - b.block) // 2)  # a whole block must stay behind the cut

@@ -16,15 +16,13 @@ import numpy.typing as npt
 from numba import carray
 
 from rtmedia.dsp.stretch import find_splice, noise_floor_update, quiet_limit
-from rtmedia.jitter.state import BUFFER_DTYPE, WINDOW_MS
+from rtmedia.jitter.state import BUFFER_DTYPE, LONGEST_LAG_MS, SHORTEST_LAG_MS, SPLICE_HISTORY_MS, WINDOW_MS
 from rtmedia.rt.kernel import copy_octets, kernel, load_acquire, pointer_void, store_release
 from rtmedia.rt.memory import aligned_zeros, view_f4, view_f8
 
-HISTORY_MS = 20  # before the splice, as the buffer offers it
 FUTURES = WINDOW_MS // 10 + 1  # of 0, 10, … ms
-SHORTEST_MS = 2.5  # lag
 LAG_MS = 1.25
-LAGS = 13  # longest lags of 0, 1.25, … 15 ms
+LAGS = int(LONGEST_LAG_MS / LAG_MS) + 1  # longest lags of 0, 1.25, … 15 ms
 ENTRY = 4  # lag (0: not looked yet, -1: none), splice point after the place, likeness, mean square
 
 MAP_DTYPE = np.dtype(
@@ -32,7 +30,7 @@ MAP_DTYPE = np.dtype(
         ("frames", "i8"),  # of the speech, whole places
         ("step", "i8"),  # frames of one place
         ("row", "i8"),  # frames of one channel of `speech`
-        ("speech", "i8"),  # float32, one channel after the other: HISTORY_MS of its end, all of it, WINDOW_MS of its beginning
+        ("speech", "i8"),  # float32, one channel after the other: SPLICE_HISTORY_MS of its end, all of it, WINDOW_MS of its beginning
         ("powers", "i8"),  # float64: sum of all squares before each frame, to 10 ms beyond the end; of the channels' mean
         ("floors", "i8"),  # float64: the noise floor at each place
         ("answers", "i8"),  # float32
@@ -59,7 +57,7 @@ class SpliceMap:
         block = rate_hz // 100
         padded = np.pad(speech, ((0, -len(speech) % block), (0, 0)))
         places = len(padded) // step
-        before, after = HISTORY_MS * rate_hz // 1000, WINDOW_MS * rate_hz // 1000
+        before, after = SPLICE_HISTORY_MS * rate_hz // 1000, WINDOW_MS * rate_hz // 1000
         around = padded[np.arange(-before, len(padded) + after) % len(padded)]
         self.speech = np.ascontiguousarray(around.T, np.float32)
         squares = np.square(padded, dtype=np.float64).mean(axis=1)
@@ -124,9 +122,9 @@ def recall_splice(address, history, future, longest, direction):
     lag = load_acquire(answer, 0)
     result = view_f8(b.splice_result, 8)
     if lag == np.float32(0.0):
-        past = int(HISTORY_MS * b.frames_per_ms)
+        past = int(SPLICE_HISTORY_MS * b.frames_per_ms)
         count = tens * b.block
-        shortest = int(SHORTEST_MS * b.frames_per_ms)
+        shortest = int(SHORTEST_LAG_MS * b.frames_per_ms)
         window = view_f4(b.window, (past + count) * b.channels)
         for c in range(b.channels):
             copy_octets(b.window + 4 * c * (past + count), known.speech + 4 * (c * known.row + place * step), 4 * (past + count))

@@ -25,6 +25,9 @@ FLAG_END = 2  # no audio: the stream is over
 
 HISTORY_MS = 60  # what concealment may look at
 WINDOW_MS = 60  # what a splice may look at, ahead of m
+SPLICE_HISTORY_MS = 20  # and behind it
+SHORTEST_LAG_MS, LONGEST_LAG_MS = 2.5, 15.0  # what one splice may cut out or repeat
+BUDGET_MS = 15.0  # shift by splices that may be saved up; a new buffer has saved it
 CONCEAL_FADE_MS = 8  # cross-fade from concealment into speech
 JOINT_FADE_MS = 4  # fades on both sides where two connections meet
 END_FADE_MS = 10  # from the last word to silence
@@ -191,5 +194,5 @@ class Buffer:
         state["epoch"] = -1
         state["heard_epoch"] = -1
         state["op"] = IDLE
-        state["budget_ms"] = 15.0
+        state["budget_ms"] = BUDGET_MS
         self.address = int(self.state.ctypes.data)

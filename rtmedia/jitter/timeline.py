@@ -68,6 +68,16 @@ def store_read(address, position, target, frames):
         copy_octets(target + first * width, b.store, (frames - first) * width)
 
 
+@kernel("void(i8, i8)")
+def ring_out(address, filled):
+    """What was heard up to `filled` goes on by itself: concealment, if only of no length, that fades into wherever m is next."""
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    if b.concealing == 0:
+        conceal_begin(b.conceal, b.history + filled * b.channels * 4, b.history_frames)
+        b.concealing = 1
+        b.conceal_run = 0
+
+
 @kernel("void(i8, i8, i8)")
 def _begin_epoch(address, epoch, media_pos):
     """Lay a new connection's timeline right behind what is there."""
@@ -89,9 +99,7 @@ def _begin_epoch(address, epoch, media_pos):
     else:
         if b.phase == PLAYING and b.concealing == 0:
             # The store ran dry with the block just played: ring out, or the prefill's silence would begin with a click.
-            conceal_begin(b.conceal, b.history + b.block * b.channels * 4, b.history_frames)
-            b.concealing = 1
-            b.conceal_run = 0
+            ring_out(address, b.block)
             b.conceal_events += 1
         b.phase = PREFILL
     b.newest_end = joint

@@ -1,11 +1,9 @@
 """render: one block, whenever the device has room for one. Compiled, one thread, owner of the jitter buffer.
 
 The way of a block: jitter buffer → effects at the source's rate → resampler → gain → limiter → audio
-ring. Around it the room keeps the clocks together: arrivals are stamped by the machine's monotonic
-clock, blocks are counted by the sound card's, and a delay-locked loop on the device's calls translates
-(F. Adriaensen, "Using a DLL to filter time", LAC 2005). So a sound card that runs 200 ppm slow looks like
-slowly changing network delay and is dealt with by the same splices, and a device that stalls does not
-look like a network that does.
+ring. Around it the room keeps the clocks together: arrivals are translated to the device's clock
+(`rtmedia.rooms.device_clock`). So a sound card that runs slow looks like slowly changing network delay and is dealt
+with by the same splices.
 
 Where a drift controller is given (`rtmedia.jitter.drift`), the resampler's ratio changes from block to block instead: 10 ms of
 the source become a frame more or less at the device. Everything is counted in frames made, so `sink_pos`, and with
@@ -22,14 +20,15 @@ import numpy.typing as npt
 from numba import carray
 
 from rtmedia.dsp.level import measure
-from rtmedia.dsp.resample import ResamplerInstance, resample
-from rtmedia.dsp.varispeed import VarispeedInstance, varispeed, varispeed_ahead, varispeed_set
+from rtmedia.dsp.resample import RateInstance, resample
+from rtmedia.dsp.varispeed import varispeed, varispeed_ahead, varispeed_set
 from rtmedia.jitter.buffer import buffer_hold, buffer_tick
 from rtmedia.jitter.delay import DELAY_DTYPE, delay_spike, delay_target
 from rtmedia.jitter.drift import DRIFT_DTYPE, drift_ratio
 from rtmedia.jitter.state import ACCELERATE, ADVANCE, BUFFER_DTYPE, DECELERATE, ENTRY_DTYPE, HOLD, NO_ROOM, NORMAL, PAUSE, PLAYING, Buffer
 from rtmedia.jitter.timeline import buffer_insert, buffer_retire
 from rtmedia.ports import EffectInstance
+from rtmedia.rooms.device_clock import DeviceClock, device_ms, follow_device
 from rtmedia.rooms.doorways import CHANGE_DTYPE, LEDGER_DTYPE, PACKET_DTYPE, STEP_DTYPE, TICK_DTYPE
 from rtmedia.rooms.play import CELL_WORDS, LARGEST, SINK_POS, TIME_NS, UNDERRUNS, Play
 from rtmedia.rt.cell import cell_read
@@ -64,12 +63,6 @@ _VALUES_AT = int(CHANGE_DTYPE.fields["values"][1])  # type: ignore[index]
 #: No limit to what one step takes.
 ALL = 1 << 62
 
-DLL_BANDWIDTH_HZ = 0.1  # fast enough for a sound card's drift, slow against its bursts
-DLL_RESET_MS = 40.0  # a larger error is a stall, not a clock
-# After a start or a stall the device fills its own memory: it asks at once for what it then plays one by one. Such calls
-# come early by their own length, no clock does; for so long they are taken as the new truth.
-DLL_SETTLE_MS = 500.0
-
 LEAD_RISE_MS = 40.0  # each underrun makes the lead one block longer, at most by so much
 
 RENDER_DTYPE = np.dtype(
@@ -102,6 +95,7 @@ RENDER_DTYPE = np.dtype(
         ("cell_words", "i8"),
         ("level", "i8"),
         ("step", "i8"),  # the step captured last
+        ("clock", "i8"),  # rtmedia.rooms.device_clock
         # chain
         ("resampler", "i8"),
         ("drift", "i8"),  # 0: the resampler is a fixed one
@@ -126,14 +120,6 @@ RENDER_DTYPE = np.dtype(
         ("emitted", "i8"),
         ("waited_s", "f8"),
         ("wanted_s", "f8"),
-        # delay-locked loop: at device frame `dll_pos` the monotonic clock shows `dll_ns`
-        ("dll_pos", "f8"),
-        ("dll_ns", "f8"),
-        ("dll_ns_per_frame", "f8"),
-        ("dll_set", "i8"),
-        ("dll_seen", "i8"),
-        ("dll_resets", "i8"),
-        ("dll_settled", "f8"),  # device frame from which on an early call is jitter
     ]
 )
 
@@ -167,7 +153,7 @@ class Render:
         packet_records: RecordRing,
         packet_frames: FrameRing,
         effects: Sequence[EffectInstance],
-        resampler: ResamplerInstance | VarispeedInstance,
+        resampler: RateInstance,
         gain: EffectInstance,
         limiter: EffectInstance,
         play: Play,
@@ -194,6 +180,7 @@ class Render:
         self.cell_words = aligned_zeros(CELL_WORDS, np.int64)
         self.level = aligned_zeros(4, np.float32)
         self.step = aligned_zeros(1, STEP_DTYPE)
+        self.clock = DeviceClock(device_rate_hz)
         self.state = aligned_zeros(1, RENDER_DTYPE)
         r = self.state[0]
         r["packet_records"], r["packet_frames"] = packet_records.address, packet_frames.address
@@ -201,6 +188,7 @@ class Render:
         r["ticks_ring"], r["ledger_ring"] = self.ticks.address, self.ledger.address
         for name in ("work", "out", "samples", "cell_words", "level", "step", "wishes"):
             r[name] = getattr(self, name).ctypes.data
+        r["clock"] = self.clock.address
         r["channels"], r["rate_hz"], r["device_rate_hz"] = channels, rate_hz, device_rate_hz
         r["block"], r["out_block"], r["lead"] = buffer.block_frames, out_block, lead_frames
         r["most_lead"] = lead_frames + int(LEAD_RISE_MS * device_rate_hz / 1000)
@@ -213,55 +201,7 @@ class Render:
         r["gain_function"], r["gain_state"] = gain.address, gain.state_address
         r["limiter_function"], r["limiter_state"] = limiter.address, limiter.state_address
         r["pause_gain"] = 1.0
-        r["dll_ns_per_frame"] = 1e9 / device_rate_hz
         self.address = int(self.state.ctypes.data)
-
-
-@kernel("f8(i8, i8)")
-def device_ms(address, time_ns):
-    """A monotonic time on the device's clock: milliseconds of frames taken from the audio ring."""
-    r = carray(pointer_void(address), 1, RENDER_DTYPE)[0]
-    frames = r.dll_pos + (time_ns - r.dll_ns) / r.dll_ns_per_frame
-    return frames * 1000.0 / r.device_rate_hz
-
-
-@kernel("void(i8, i8, i8)")
-def follow_device(address, time_ns, fresh):
-    """One step of the delay-locked loop, when the device has called since the last look; `fresh`: its words could be read."""
-    r = carray(pointer_void(address), 1, RENDER_DTYPE)[0]
-    words = view_i8(r.cell_words, CELL_WORDS)
-    if fresh == 0 or words[TIME_NS] == 0:
-        if r.dll_set == 0:  # no device yet: its clock begins now
-            r.dll_ns = float(time_ns)
-            r.dll_set = 1
-        return
-    if words[TIME_NS] == r.dll_seen:
-        return
-    first = r.dll_seen == 0
-    r.dll_seen = words[TIME_NS]
-    moved = words[SINK_POS] - r.dll_pos
-    predicted = r.dll_ns + moved * r.dll_ns_per_frame
-    error = words[TIME_NS] - predicted
-    stalled = first or r.dll_set == 0 or abs(error) > DLL_RESET_MS * 1e6
-    filling = words[SINK_POS] < r.dll_settled and error < -0.5 * moved * r.dll_ns_per_frame
-    if stalled or filling:
-        if stalled:
-            r.dll_settled = words[SINK_POS] + DLL_SETTLE_MS * r.device_rate_hz / 1000.0
-        r.dll_ns = float(words[TIME_NS])
-        r.dll_pos = float(words[SINK_POS])
-        r.dll_ns_per_frame = 1e9 / r.device_rate_hz
-        r.dll_set = 1
-        r.dll_resets += 1
-        return
-    if moved <= 0:  # the ring was empty: the device went on, our frames did not
-        r.dll_ns = float(words[TIME_NS])
-        return
-    omega = 2.0 * math.pi * DLL_BANDWIDTH_HZ * moved / r.device_rate_hz
-    r.dll_ns = predicted + min(1.0, math.sqrt(2.0) * omega) * error
-    r.dll_pos = float(words[SINK_POS])
-    per_frame = r.dll_ns_per_frame + omega * omega * error / moved
-    nominal = 1e9 / r.device_rate_hz
-    r.dll_ns_per_frame = min(max(per_frame, nominal * 0.99), nominal * 1.01)
 
 
 @kernel("i8(i8, i8)")
@@ -307,7 +247,7 @@ def take_packets(address, most):
             packet.flags,
             packet.arrival_ns,
             packet.decoded_ns,
-            device_ms(address, packet.arrival_ns),
+            device_ms(r.clock, packet.arrival_ns),
         )
         if verdict == NO_ROOM:
             r.waiting_packet = 1
@@ -511,8 +451,9 @@ def render_step(address, time_ns):
     r = carray(pointer_void(address), 1, RENDER_DTYPE)[0]
     changes = take_changes(address, ALL) if r.changes_ring != 0 else 0
     r.paused = load_acquire(view_i8(r.wishes, 16), PAUSED)
-    fresh = cell_read(r.play_cell, view_i8(r.cell_words, CELL_WORDS), 4)
-    follow_device(address, time_ns, fresh)
+    words = view_i8(r.cell_words, CELL_WORDS)
+    fresh = cell_read(r.play_cell, words, 4)
+    follow_device(r.clock, time_ns, fresh, words[SINK_POS], words[TIME_NS])
     tries = take_packets(address, ALL)
     blocks = make_blocks(address, time_ns, -1)
     if r.steps_ring != 0:

@@ -18,10 +18,11 @@ from numba import carray
 
 from rtmedia.ports import Block
 from rtmedia.rooms.decode import decode_step, wire_write
+from rtmedia.rooms.device_clock import follow_device
 from rtmedia.rooms.doorways import CHANGE_DTYPE, MARK_DTYPE, STEP_DTYPE, WIRE_DTYPE
 from rtmedia.rooms.line import Line
 from rtmedia.rooms.play import CELL_WORDS, LARGEST, PLAY_DTYPE, QUIET_END, SINK_POS, TIME_NS, UNDERRUNS, WORDS_AT, play_pull
-from rtmedia.rooms.render import MOST_BLOCKS, RENDER_DTYPE, SPARE_FRAMES, follow_device, make_blocks, take_changes, take_packets
+from rtmedia.rooms.render import MOST_BLOCKS, RENDER_DTYPE, SPARE_FRAMES, make_blocks, take_changes, take_packets
 from rtmedia.rt.kernel import kernel, pointer_void, store_release
 from rtmedia.rt.memory import aligned_zeros, view_i8
 from rtmedia.rt.ring import FrameRing, RecordRing, ring_read, ring_readable, ring_skip, ring_writable, ring_write
@@ -205,7 +206,7 @@ def replay_steps(address, most):
         words = view_i8(render.cell_words, CELL_WORDS)
         words[SINK_POS], words[TIME_NS] = step.sink_pos, step.device_ns
         words[LARGEST], words[UNDERRUNS] = step.largest, step.underruns
-        follow_device(r.render, step.time_ns, step.fresh)
+        follow_device(render.clock, step.time_ns, step.fresh, step.sink_pos, step.device_ns)
         for _ in range(step.tries):
             if _decode_one(address) == 0:
                 return done

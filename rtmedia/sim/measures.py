@@ -159,14 +159,14 @@ def measure(
         "mean_delay_ms": mean_ms,
         **{f"p{share}_delay_ms": float(np.percentile(delay_ms, share)) for share in (50, 95, 99)},
         "fastest_ms": heard.fastest_ms,
-        **_shares(totals, frames, rate_hz),
+        **shares(totals, frames, rate_hz),
         "speech_concealed_pct": _speech_share(media_ms[~paused], playing["concealed"][~paused], speech, rate_hz),
         "stretch_peak_pct": stretch_peak_pct(ticks),
         "late_pct": 100.0 * int(totals["late"]) / sent,
         "lost_pct": 100.0 * (sent - int(np.isfinite(arrivals.arrival_ms).sum())) / sent,
         "duplicate_pct": 100.0 * duplicates / sent,
         "overflow_pct": 100.0 * overflow / sent,
-        **_stops(totals, rate_hz),
+        **stops(totals, rate_hz),
         **_recovery(delay_ms),
         "packets": sent,
         "frames": frames,
@@ -181,8 +181,8 @@ def measure(
     return report
 
 
-def _shares(totals: Any, frames: int, rate_hz: int) -> dict[str, float]:
-    """What was done to the sound, as parts of all frames played."""
+def shares(totals: Any, frames: int, rate_hz: int) -> dict[str, float]:
+    """What was done to the sound, as parts of all `frames` played; `totals` as for `measure`."""
     percent = 100.0 / max(1, frames)
     names = {"concealed": "concealed", "held": "concealed_hold", "advanced": "concealed_advance"}
     names |= {name: name for name in ("closed", "accelerated", "decelerated")}
@@ -194,12 +194,13 @@ def _shares(totals: Any, frames: int, rate_hz: int) -> dict[str, float]:
     }
 
 
-def _stops(totals: Any, rate_hz: int) -> dict[str, float]:
-    stops, longest_ms = int(totals["stalls"]), ms_of_frames(int(totals["longest_stall"]), rate_hz)
+def stops(totals: Any, rate_hz: int) -> dict[str, float]:
+    """What was skipped, how often playback stopped, and for how long at most; `totals` as for `measure`."""
+    count, longest_ms = int(totals["stalls"]), ms_of_frames(int(totals["longest_stall"]), rate_hz)
     return {
         "resync_ms": ms_of_frames(int(totals["resync"]), rate_hz),
-        "stalls": stops,
-        "stops_150ms": stops,
+        "stalls": count,
+        "stops_150ms": count,
         "longest_stall_ms": longest_ms,
         "longest_stop_ms": longest_ms,
     }

@@ -50,7 +50,7 @@ def test_the_first_calls_of_a_device_are_not_its_pace(look_between):
 
 def test_a_device_that_starts_at_its_pace_is_followed_at_once():
     line, ticks = play_from_the_start([0.0])
-    assert line.render.state["dll_resets"][0] == 1
+    assert line.render.clock.state["resets"][0] == 1
     assert np.ptp(ticks["delay_ms"][100:]) < 0.5
     assert ticks["relative_ms"].max() < 0.5
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from rtmedia.jitter.state import IDLE, NORMAL, WAIT
+from rtmedia.rooms.device_clock import device_ms
 from rtmedia.rooms.play import play_pull
-from rtmedia.rooms.render import device_ms, render_step
+from rtmedia.rooms.render import render_step
 from tests.rooms.line_driver import EPOCH_NS, Bench
 from tests.rooms.test_line import voice
 
@@ -86,10 +87,10 @@ def test_the_device_clock_is_followed_through_jitter_and_drift(ppm, rng):
         play_pull(line.play.address, out.ctypes.data, 160, now, now, 0)
         render_step(line.render.address, now)
     # One second of the machine's clock, in milliseconds of the device's frames.
-    second = device_ms(line.render.address, int(at) + 10**9) - device_ms(line.render.address, int(at))
+    second = device_ms(line.render.clock.address, int(at) + 10**9) - device_ms(line.render.clock.address, int(at))
     assert second == pytest.approx(1_000.0 / (1 + ppm * 1e-6), abs=0.15)
-    assert device_ms(line.render.address, int(at)) == pytest.approx(6_000 * 10.0 - 10.0, abs=3.0)
-    assert line.render.state["dll_resets"][0] == 1
+    assert device_ms(line.render.clock.address, int(at)) == pytest.approx(6_000 * 10.0 - 10.0, abs=3.0)
+    assert line.render.clock.state["resets"][0] == 1
 
 
 def test_a_device_that_stalls_is_no_late_network():
@@ -100,7 +101,7 @@ def test_a_device_that_stalls_is_no_late_network():
     bench.run(400)
     ticks = ticks_of(bench)
     assert ticks["target_ms"].max() <= target + 30.0
-    assert bench.line.render.state["dll_resets"][0] == 2
+    assert bench.line.render.clock.state["resets"][0] == 2
     assert bench.line.buffer.state["resync"][0] == 0
     assert ticks["delay_ms"][-1] < 80.0
 
