@@ -196,9 +196,7 @@ def load_elsewhere(modules: Iterable[KernelModule], timeout_s: float = 120.0) ->
     modules = list(modules)
     before = cached_files(modules)
     # The child must find this very package, also where it is not installed.
-    code = f"import sys; sys.path.insert(0, {str(_ROOT)!r})\n" + "".join(
-        f"import {module.name}\n" for module in modules
-    )
+    code = f"import sys; sys.path.insert(0, {str(_ROOT)!r})\n" + "".join(f"import {module.name}\n" for module in modules)
     began_s = time.monotonic()
     subprocess.run([sys.executable, "-c", code], check=True, timeout=timeout_s, stdin=subprocess.DEVNULL, capture_output=True)
     return time.monotonic() - began_s, cached_files(modules) == before

@@ -10,7 +10,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from rtmedia.cli.kernels import KernelModule, cold_modules, compile_elsewhere, kernel_modules, load, processors
 
-
 #: Fewer cold modules than this are compiled here: a second process takes a second to begin.
 _FEW = 4
 

@@ -14,10 +14,9 @@ from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
-from numba.core import registry, sigutils, typing
+from numba.core import dispatcher, registry, sigutils, typing
 from numba.core.compiler import Compiler
 from numba.core.compiler_lock import global_compiler_lock
-from numba.core.dispatcher import _FunctionCompiler
 from numba.core.errors import NumbaError
 from numba.core.runtime import rtsys
 from numba.extending import intrinsic
@@ -38,19 +37,17 @@ def _no_references() -> Any:
     return llvm.parse_assembly(str(module))
 
 
-class _Bare(_FunctionCompiler):
-    """numba's compiler up to unoptimised code: no wrappers, nothing loaded."""
-
-    def _customize_flags(self, flags: Any) -> Any:
-        flags.no_cpython_wrapper = True
-        flags.no_cfunc_wrapper = True
-        flags.no_compile = True
-        flags.enable_pyobject = False
-        return flags
+def _bare(flags: Any) -> Any:
+    """Numba's compiler up to unoptimised code: no wrappers, nothing loaded."""
+    flags.no_cpython_wrapper = True
+    flags.no_cfunc_wrapper = True
+    flags.no_compile = True
+    flags.enable_pyobject = False
+    return flags
 
 
 def signature_of(text: Any) -> Any:
-    """numba's signature object; explicit results only."""
+    """Numba's signature object; explicit results only."""
     arguments, returned = sigutils.normalize_signature(text)
     return typing.signature(returned, *arguments)
 
@@ -66,7 +63,9 @@ def compile_object(function: Callable[..., Any], signature: Any, symbol: str) ->
         target = registry.cpu_target
         target.typing_context.refresh()
         target.target_context.refresh()
-        compiler = _Bare(function, target, {"nopython": True, "error_model": "numpy"}, {}, Compiler)
+        options = {"nopython": True, "error_model": "numpy"}
+        compiler: Any = dispatcher._FunctionCompiler(function, target, options, {}, Compiler)  # type: ignore[attr-defined,unused-ignore]
+        compiler._customize_flags = _bare
         result = compiler.compile(signature.args, signature.return_type)
         library = result.library
         module = library.create_ir_module(symbol)

@@ -160,11 +160,7 @@ def _define_for_python(module: Any, outer: Any, signature: Any, symbol: str) -> 
 def call(context: Any, builder: Any, signature: Any, symbol: str, arguments: Any) -> Any:
     """The caller's half: declare `symbol` and call it."""
     function = cgutils.get_or_insert_function(builder.module, _function_type(context, signature), symbol)
-    words = [
-        word
-        for kind, value in zip(signature.args, arguments, strict=True)
-        for word in _taken_apart(context, builder, kind, value)
-    ]
+    words = [word for kind, value in zip(signature.args, arguments, strict=True) for word in _taken_apart(context, builder, kind, value)]
     result = builder.call(function, words)
     if signature.return_type == types.void:
         return context.get_dummy_value()
@@ -178,8 +174,18 @@ def _check(array: Any, dtype: Any, ndim: int) -> None:
         raise TypeError("an array is not C-ordered, aligned and writeable: pass a copy")
 
 
+def _itself(array: Any) -> Any:
+    return array
+
+
+def _real(number: Any) -> float:
+    if isinstance(number, str | bytes):  # float() would read it
+        raise TypeError(f"an argument is {number!r}; the kernel takes a number")
+    return float(number)
+
+
 def _number(kind: Any) -> Callable[[Any], Any]:
-    return float if isinstance(kind, types.Float) else bool if kind == types.boolean else operator.index
+    return _real if isinstance(kind, types.Float) else bool if kind == types.boolean else operator.index
 
 
 def python_function(signature: Any, address: int, keep_gil: bool) -> Callable[..., Any] | None:
@@ -194,7 +200,7 @@ def python_function(signature: Any, address: int, keep_gil: bool) -> Callable[..
         (place, numpy_support.as_dtype(kind.dtype), kind.ndim) for place, kind in enumerate(signature.args) if isinstance(kind, types.Array)
     ]
     count = len(kinds)
-    exact = [(lambda array: array) if isinstance(kind, types.Array) else _number(kind) for kind in signature.args]
+    exact = [_itself if isinstance(kind, types.Array) else _number(kind) for kind in signature.args]
 
     def call_it(*arguments: Any) -> Any:
         if len(arguments) != count:

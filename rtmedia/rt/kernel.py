@@ -54,7 +54,7 @@ def _cache_of(directory: Path | None) -> Iterator[None]:
 
 
 def inline_dispatcher(function: Callable[..., Any], signature: Any) -> Any:
-    """numba's own function for a kernel that is part of its callers; what they take over is kept on disk.
+    """Numba's own function for a kernel that is part of its callers; what they take over is kept on disk.
 
     numba lets the disk's troubles through: a file cut short by a power failure, a full disk, a directory
     that another process removed. All of them end in one uncached compilation, after which the next start

@@ -223,7 +223,9 @@ def flipped(octets):
     return octets[:-100] + bytes([octets[-100] ^ 1]) + octets[-99:]
 
 
-@pytest.mark.parametrize("harm", [lambda octets: b"", lambda octets: b"no kernel at all", cut, flipped], ids=["empty", "other", "cut", "flipped"])
+@pytest.mark.parametrize(
+    "harm", [lambda octets: b"", lambda octets: b"no kernel at all", cut, flipped], ids=["empty", "other", "cut", "flipped"]
+)
 def test_a_broken_file_is_never_run_and_the_start_goes_on(program, tmp_path, harm):
     """A power failure leaves files like these."""
     result_of(program(tmp_path / "cache"))
