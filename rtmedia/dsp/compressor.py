@@ -9,6 +9,10 @@ sine of the gain and by a fixed makeup. Settings are read once every 128 frames 
 Everything is float32, and every literal is wrapped: the arcsine's slope is infinite at 1, so the rounding of
 the detector is part of the sound that is compared. A bare ``0.05 * x`` would silently compute in double.
 
+What waits for nothing (curve, the detector's speed, sine, level) is done for eight frames at a time, a quantum ahead of the three
+chains in which each frame waits for the one before: detector, gain, meter. All of it lies in the state by the frame's place in
+its quantum, so that a call may end anywhere.
+
 Source: W3C Web Audio API, section *DynamicsCompressorNode*; Chromium's observed behaviour.
 """
 
@@ -20,10 +24,22 @@ from dataclasses import dataclass
 import numpy as np
 from numba import carray
 
+from rtmedia.dsp.compressor_curve import (
+    copy_clean,
+    draw_curve,
+    draw_shares,
+    find_sharpness,
+    knee,
+    loudest_channel,
+    to_db,
+    to_linear,
+)
+from rtmedia.dsp.lanes import all8, load8, store8
+from rtmedia.dsp.simd_f8 import log2_8, sine8, store8_twice
 from rtmedia.dsp.state import check_range, header_dtype, make_state
 from rtmedia.ports import Format
-from rtmedia.rt.kernel import EFFECT_SIGNATURE, callback, kernel, pointer_void
-from rtmedia.rt.memory import view_block
+from rtmedia.rt.kernel import EFFECT_SIGNATURE, callback, copy_octets, kernel, pointer_void
+from rtmedia.rt.memory import view_f4
 from rtmedia.rt.plugin import TAKEN_FIELDS, WISH_FIELDS, Instance, take_wishes
 
 DIVISION = 32
@@ -34,13 +50,14 @@ METER_RELEASE_S = 0.325
 LIMITS = (("threshold_db", -100.0, 0.0), ("knee_db", 0.0, 40.0), ("ratio", 1.0, 20.0), ("attack_s", 0.0, 1.0), ("release_s", 0.0, 1.0))
 
 _F = np.float32
-_0, _1, _2, _10, _20 = _F(0), _F(1), _F(2), _F(10), _F(20)
-_HALF, _QUARTER, _DB = _F(0.5), _F(0.25), _F(0.05)
-_SILENT = _F(0.0001)  # 80 dB down: no attenuation is derived from it
+_LOW, _HIGH = (tuple(_F(limit[i]) for limit in LIMITS) for i in (1, 2))
+_SLOWEST_DB = _F(2)  # the detector recovers as if it were turned down by no less
+_0, _1 = _F(0), _F(1)
+_HALF, _QUARTER = _F(0.5), _F(0.25)
 _PI_HALF = _F(math.pi / 2)
+_DB_OF_2 = _F(20 * math.log10(2))
 _DENORMAL = _F(1.1754943508222875e-38)
 _RELEASE_S, _ATTACK_MIN_S = _F(0.0025), _F(0.001)
-_LOW_K, _HIGH_K, _FIRST_K = _F(0.1), _F(10000.0), _F(5.0)
 _SPACING_DB, _ZONE_DB = _F(5.0), _F(12.0)
 
 
@@ -70,13 +87,15 @@ HEADER = header_dtype(
         *WISH_FIELDS,
         *TAKEN_FIELDS,
         ("rate_hz", "f4"),
+        ("channels", "i8"),
         ("delay_frames", "i8"),
-        ("reduction_db", "f4"),  # meter, at most 0 once running; without the makeup
+        ("reduction_db", "f4"),  # the meter after the last call: 0 or less, without the makeup
         # the static curve
         ("threshold_db", "f4"),
         ("knee_db", "f4"),
         ("ratio", "f4"),
         ("attack_s", "f4"),
+        ("attack_power", "f4"),  # one over its frames
         ("release_s", "f4"),
         ("threshold", "f4"),
         ("slope", "f4"),
@@ -85,8 +104,12 @@ HEADER = header_dtype(
         ("knee_out_db", "f4"),
         ("sharpness", "f4"),  # k of the knee's exponential
         ("makeup", "f4"),
+        # the detector's recovery: frames of 2.5 ms, and the part of the way at its slowest
+        ("detector_frames", "f4"),
+        ("slowest_share", "f4"),
         # what moves
         ("meter_share", "f4"),
+        ("meter_db", "f4"),  # a division behind; begins above 0, where the browser's does
         ("detector", "f4"),
         ("gain", "f4"),
         ("greatest_db", "f4"),  # largest distance since the attack began; -1: none
@@ -94,48 +117,26 @@ HEADER = header_dtype(
         ("rate", "f4"),
         ("releasing", "i8"),
         ("in_quantum", "i8"),  # frames of the present quantum already done
-        ("place", "i8"),  # in the delay line
+        ("place", "i8"),  # in the delay line, in numbers
     ],
-    ("delayed",),
+    # A quantum of each, by the frame's place in it, except for the delay line.
+    ("delayed", "sound", "loud", "wanted", "share", "gains", "total", "level"),
 )
-
-
-@kernel("f4(f4)", inline=True)
-def to_db(linear):
-    return _20 * math.log10(linear)
-
-
-@kernel("f4(f4)", inline=True)
-def to_linear(level_db):
-    return _10 ** (_DB * level_db)
-
-
-@kernel("f4(f4, f4, f4)", inline=True)
-def knee(x, threshold, k):
-    if x < threshold:
-        return x
-    return threshold + (_1 - _F(math.exp(np.float64(-k * (x - threshold))))) / k
-
-
-@kernel("f4(f4, f4, f4, f4)", inline=True)
-def knee_slope(x, threshold, k, x_db):
-    """Slope in dB per dB, as a difference over 0.1 %: its rounding decides the last bisections."""
-    if x < threshold:
-        return _1
-    further = _F(np.float64(x) * 1.001)
-    return (to_db(knee(further, threshold, k)) - to_db(knee(x, threshold, k))) / (to_db(further) - x_db)
 
 
 @kernel("void(i8)")
 def take_settings(state_address):
-    """Take the wishes over; find the knee's sharpness by exactly 15 bisections, as converged as Chromium's."""
+    """Take the wishes over; draw the static curve's constants if they changed."""
     head = carray(pointer_void(state_address), 1, HEADER)[0]
     wish = head.taken
-    head.attack_s = min(max(wish[3], _0), _1)
-    head.release_s = min(max(wish[4], _0), _1)
-    threshold_db = min(max(wish[0], _F(-100)), _0)
-    knee_db = min(max(wish[1], _0), _F(40))
-    ratio = min(max(wish[2], _1), _20)
+    for i in range(len(LIMITS)):  # what is not a number fails both comparisons and becomes the lower limit
+        low, high = _LOW[i], _HIGH[i]
+        wish[i] = (wish[i] if wish[i] < high else high) if wish[i] > low else low
+    threshold_db, knee_db, ratio = wish[0], wish[1], wish[2]
+    head.attack_s, head.release_s = wish[3], wish[4]
+    head.attack_power = _1 / (max(_ATTACK_MIN_S, head.attack_s) * head.rate_hz)
+    head.detector_frames = _RELEASE_S * head.rate_hz
+    head.slowest_share = to_linear(_SLOWEST_DB / head.detector_frames) - _1
     if threshold_db == head.threshold_db and knee_db == head.knee_db and ratio == head.ratio:
         return
     head.threshold_db, head.knee_db, head.ratio = threshold_db, knee_db, ratio
@@ -143,13 +144,7 @@ def take_settings(state_address):
     slope = _1 / ratio
     end_db = threshold_db + knee_db
     end = to_linear(end_db)
-    low, high, k = _LOW_K, _HIGH_K, _FIRST_K
-    for _ in range(15):
-        if knee_slope(end, threshold, k, to_db(end)) < slope:
-            high = k
-        else:
-            low = k
-        k = _F(math.sqrt(low * high))
+    k = find_sharpness(threshold, end, slope)
     out_db = to_db(knee(end, threshold, k))
     full = knee(_1, threshold, k) if _1 < end else to_linear(out_db + slope * (to_db(_1) - end_db))
     head.threshold, head.slope, head.knee_end, head.knee_end_db, head.knee_out_db = threshold, slope, end, end_db, out_db
@@ -180,71 +175,162 @@ def begin_division(state_address):
             distance_db = _1
         if head.greatest_db == -_1 or head.greatest_db < distance_db:
             head.greatest_db = distance_db
-        frames = max(_ATTACK_MIN_S, head.attack_s) * head.rate_hz
-        rate = _1 - (_QUARTER / max(_HALF, head.greatest_db)) ** (_1 / frames)
+        rate = _1 - (_QUARTER / max(_HALF, head.greatest_db)) ** head.attack_power
     head.goal, head.rate, head.releasing = goal, rate, releasing
+
+
+@kernel("b1(i8, i8, i8, b1)")
+def move(state_address, start, stop, quiet):
+    """Detector, gain and meter over frames of one division; whether the gain stood still. Nothing else waits for the frame before.
+
+    Three chains, none of which needs another within a division: side by side they take the time of one. The meter is
+    therefore a division behind (`publish_meter` makes up for it). `quiet`: no frame asks for any attenuation.
+    """
+    head = carray(pointer_void(state_address), 1, HEADER)[0]
+    wanted, shares = view_f4(state_address + head.at_wanted, QUANTUM), view_f4(state_address + head.at_share, QUANTUM)
+    gains = view_f4(state_address + head.at_gains, QUANTUM)
+    levels = view_f4(state_address + head.at_level, QUANTUM)
+    back = QUANTUM - DIVISION if start < DIVISION else -DIVISION
+    detector, gain, goal, rate = head.detector, head.gain, head.goal, head.rate
+    meter, meter_share = head.meter_db, head.meter_share
+    releasing = head.releasing != 0
+    # Where a step is lost in rounding, or held by the limit, all the following ones are too.
+    still = gain == _1 if releasing else gain + (goal - gain) * rate == gain
+    if still and quiet and detector + (_1 - detector) * head.slowest_share == detector:
+        for i in range(start, stop):
+            gains[i] = gain
+        # Levels go one way within a division: where the ends are alike, so is all between.
+        level = levels[start + back]
+        if level != levels[stop - 1 + back] or min(level, meter + (level - meter) * meter_share) != meter:
+            for i in range(start, stop):
+                meter = min(levels[i + back], meter + (levels[i + back] - meter) * meter_share)
+            head.meter_db = meter
+        return True
+    # The comparisons of detector and gain let what is not a number become 1.
+    if releasing:
+        for i in range(start, stop):
+            a, share, level = wanted[i], shares[i], levels[i + back]
+            detector += (a - detector) * (share if a > detector else _1)
+            detector = detector if detector < _1 else _1
+            meter = min(level, meter + (level - meter) * meter_share)
+            gain *= rate
+            gain = gain if gain < _1 else _1
+            gains[i] = gain
+    else:
+        for i in range(start, stop):
+            a, share, level = wanted[i], shares[i], levels[i + back]
+            detector += (a - detector) * (share if a > detector else _1)
+            detector = detector if detector < _1 else _1
+            meter = min(level, meter + (level - meter) * meter_share)
+            gain += (goal - gain) * rate
+            gains[i] = gain
+    head.detector, head.gain, head.meter_db = detector, gain, meter
+    return still
+
+
+@kernel("void(i8)")
+def publish_meter(state_address):
+    """The meter after the last frame: `move` leaves it 32 frames behind."""
+    head = carray(pointer_void(state_address), 1, HEADER)[0]
+    levels = view_f4(state_address + head.at_level, QUANTUM)
+    meter, meter_share = head.meter_db, head.meter_share
+    for i in range(head.in_quantum - DIVISION, head.in_quantum):
+        level = levels[i & (QUANTUM - 1)]
+        meter = min(level, meter + (level - meter) * meter_share)
+    head.reduction_db = meter
+
+
+@kernel("void(i8, i8, i8, b1)")
+def draw_totals(state_address, start, stop, still):
+    """What the sound is multiplied by, and its level for the meter; `still`: the gain is the same from `start` on."""
+    head = carray(pointer_void(state_address), 1, HEADER)[0]
+    gains, totals, levels = state_address + head.at_gains, state_address + head.at_total, state_address + head.at_level
+    makeup = all8(head.makeup)
+    stereo = head.channels == 2
+    first = start & ~7
+    bent, level = makeup, makeup
+    for at in range(first, stop, 8):
+        # The first group may hold frames from before `start`; from the second on nothing changes.
+        if not still or at <= first + 8:
+            bent = sine8(all8(_PI_HALF) * load8(gains + 4 * at))
+            level = all8(_DB_OF_2) * log2_8(bent)
+            bent = makeup * bent
+        store8(levels + 4 * at, level)
+        if stereo:
+            store8_twice(totals + 8 * at, bent)
+        else:
+            store8(totals + 4 * at, bent)
+
+
+@kernel("void(i8, i8, i8, i8, i8)")
+def delay_and_scale(state_address, sound, totals, block, count):
+    """``block = delayed sound * totals``, `count` numbers; `sound` takes the place of what leaves the delay line."""
+    head = carray(pointer_void(state_address), 1, HEADER)[0]
+    size = head.delay_frames * head.channels
+    while count > 0:
+        line, run = sound, count
+        if size > 0:
+            line, run = state_address + head.at_delayed + 4 * head.place, min(count, size - head.place)
+        whole = run & ~7
+        for i in range(0, 4 * whole, 32):
+            store8(block + i, load8(line + i) * load8(totals + i))
+        x, total, out = view_f4(line, run), view_f4(totals, run), view_f4(block, run)
+        for i in range(whole, run):
+            out[i] = x[i] * total[i]
+        if size > 0:
+            copy_octets(line, sound, 4 * run)
+            head.place = 0 if head.place + run == size else head.place + run
+        sound, totals, block, count = sound + 4 * run, totals + 4 * run, block + 4 * run, count - run
 
 
 @callback(EFFECT_SIGNATURE)
 def compressor_process(block_address, frames, channels, state_address):
     head = carray(pointer_void(state_address), 1, HEADER)[0]
-    block = view_block(block_address, frames, channels)
-    ring_frames = head.delay_frames + 1
-    delayed = view_block(state_address + head.at_delayed, ring_frames, channels)
-    place, in_quantum = head.place, head.in_quantum
-    meter, meter_share = head.reduction_db, head.meter_share
-    detector_frames = _RELEASE_S * head.rate_hz
-    start = 0
-    while start < frames:
-        if in_quantum == 0 and take_wishes(state_address):
+    sound, loud = state_address + head.at_sound, state_address + head.at_loud
+    wanted, share = state_address + head.at_wanted, state_address + head.at_share
+    done = 0
+    while done < frames:
+        start = head.in_quantum
+        if start == 0 and take_wishes(state_address):
             take_settings(state_address)
-        if in_quantum % DIVISION == 0:
-            begin_division(state_address)
-        stop = min(frames, start + DIVISION - in_quantum % DIVISION)
-        in_quantum = (in_quantum + stop - start) % QUANTUM
-        threshold, knee_end, k, makeup = head.threshold, head.knee_end, head.sharpness, head.makeup
-        goal, rate, releasing = head.goal, head.rate, head.releasing != 0
-        detector, gain = head.detector, head.gain
-        for i in range(start, stop):
-            loudest = _0
-            for c in range(channels):
-                value = block[i, c]
-                if value - value != _0:  # NaN or infinite: one frame of silence, nothing remembered
-                    value = _0
-                delayed[place, c] = value
-                loudest = max(loudest, abs(value))
-
-            if loudest <= _SILENT:
-                wanted = _1
-            elif loudest < knee_end:
-                wanted = knee(loudest, threshold, k) / loudest
-            else:
-                wanted = to_linear(head.knee_out_db + head.slope * (to_db(loudest) - head.knee_end_db)) / loudest
-            share = to_linear(max(_2, -to_db(wanted)) / detector_frames) - _1 if wanted > detector else _1
-            detector = min(_1, detector + (wanted - detector) * share)
-            if not math.isfinite(detector):
-                detector = _1
-
-            gain = min(_1, gain * rate) if releasing else gain + (goal - gain) * rate
-            bent = _F(math.sin(np.float64(_PI_HALF * gain)))
-            level_db = to_db(bent)
-            if level_db < meter:
-                meter = max(level_db, _F(-1000))
-            else:
-                meter += (level_db - meter) * meter_share
-
-            place = place + 1 if place + 1 < ring_frames else 0  # now at the oldest frame
-            total = makeup * bent
-            for c in range(channels):
-                block[i, c] = delayed[place, c] * total
-        start = stop
-        head.detector, head.gain = detector, gain
-        if in_quantum % DIVISION == 0:
-            if abs(detector) < _DENORMAL:
-                head.detector = _0
-            if abs(gain) < _DENORMAL:
-                head.gain = _0
-    head.place, head.in_quantum, head.reduction_db = place, in_quantum, meter
+        stop = min(start + frames - done, QUANTUM)
+        place = 4 * channels * start
+        # Groups of eight: those at the edges may hold frames of the call before (the same again) or of no call yet (ignored).
+        first = start & ~7
+        groups = (stop - first + 7) >> 3
+        copy_clean(block_address, sound + place, channels * (stop - start))
+        loudest = loudest_channel(sound + 4 * channels * first, loud + 4 * first, groups, channels)
+        least = draw_curve(
+            loud + 4 * first,
+            wanted + 4 * first,
+            groups,
+            loudest,
+            head.threshold,
+            head.sharpness,
+            head.knee_end,
+            head.knee_end_db,
+            head.knee_out_db,
+            head.slope,
+        )
+        draw_shares(wanted + 4 * first, share + 4 * first, groups, least, head.detector_frames, head.slowest_share)
+        at = start
+        while at < stop:
+            if at % DIVISION == 0:
+                begin_division(state_address)
+            end = min(stop, (at // DIVISION + 1) * DIVISION)
+            still = move(state_address, at, end, least == _1)
+            draw_totals(state_address, at, end, still)
+            if end % DIVISION == 0:
+                if abs(head.detector) < _DENORMAL:
+                    head.detector = _0
+                if abs(head.gain) < _DENORMAL:
+                    head.gain = _0
+            at = end
+        delay_and_scale(state_address, sound + place, state_address + head.at_total + place, block_address, channels * (stop - start))
+        head.in_quantum = stop % QUANTUM
+        block_address += 4 * channels * (stop - start)
+        done += stop - start
+    publish_meter(state_address)
 
 
 @dataclass(frozen=True)
@@ -256,15 +342,24 @@ class Compressor:
     threshold_db, knee_db, ratio, attack_s, release_s : float
         As DynamicsCompressorNode's: -100..0, 0..40, 1..20, 0..1, 0..1.
     lookahead : bool
-        Delay the sound by 6 ms, so that the gain has moved when a loud onset arrives (the browser's behaviour).
+        Delay the sound by 6 ms (48 frames at 8 kHz, 96 at 16, 144 at 24, 192 at 32, 264 at 44.1, 288 at 48), so that the gain has
+        moved when a loud onset arrives: the browser's behaviour. Without it the gain is the same and nothing is delayed.
     warm_start : bool
-        Begin settled. False is the browser's behaviour: a 300 ms fade-in.
+        Begin settled, as after a second of silence. False is the browser's behaviour: a fade-in of 300 ms from 13 dB down, once.
 
     Notes
     -----
     Thread: the instance belongs to one.   Real-time: yes.   Latency: 6 ms, or none without look-ahead.
-    Quiet sound comes out louder by the makeup: 3.66 dB with the default settings. Channels share one gain.
-    New settings take effect at the next multiple of 128 frames. The state's ``reduction_db`` is the node's ``reduction``.
+
+    Quiet sound comes out louder by the makeup: 3.66 dB with the default settings. Two channels share one gain, made by the louder
+    one at each frame; mono is the same to the bit as two equal channels. New settings take effect at the next multiple of 128 frames.
+
+    The state's ``reduction_db`` is the node's ``reduction`` after the last call: 0 dB or less, without the makeup; it falls at once
+    and rises with 325 ms.
+
+    Time is frames: between calls the state stands still. An engine makes one instance and keeps it over pauses and reconnections
+    (silence, while it lasts, is processed as sound is); whoever makes a new one in mid-stream hears the fade-in again, or takes
+    `warm_start`.
     """
 
     threshold_db: float = -24.0
@@ -291,14 +386,19 @@ class Compressor:
         """An instance for `format`."""
         delay = int(np.float32(LOOK_AHEAD_S) * np.float32(format.rate_hz)) if self.lookahead else 0
         delay = min(delay, 1023)
-        state = make_state(HEADER, {"delayed": np.zeros((delay + 1, format.channels), np.float32)})
+        quantum = np.zeros(QUANTUM, np.float32)
+        arrays = dict.fromkeys(("loud", "wanted", "share", "gains", "level"), quantum)
+        wide = np.zeros((QUANTUM + 8) * format.channels, np.float32)  # `loudest_channel` reads beyond the end
+        delayed = np.zeros(delay * format.channels, np.float32)
+        state = make_state(HEADER, {**arrays, "delayed": delayed, "sound": wide, "total": wide})
         state["rate_hz"] = format.rate_hz
+        state["channels"] = format.channels
         state["delay_frames"] = delay
-        state["reduction_db"] = 0.0 if self.warm_start else 1.0
         state["meter_share"] = 1 - math.exp(-1 / (METER_RELEASE_S * format.rate_hz))
-        state["detector"] = state["gain"] = 1.0
-        if not self.warm_start:
-            state["detector"] = 0.0
+        # No frame has been: the meter, a division behind, passes over levels that leave it where it is.
+        state["meter_db"] = state["level"] = 0.0 if self.warm_start else 1.0
+        state["detector"] = 1.0 if self.warm_start else 0.0
+        state["gain"] = 1.0
         state["greatest_db"] = -1.0
         state["seen_version"] = -1  # the curve is drawn at the first frame
         state["ratio"] = -1.0

@@ -8,7 +8,6 @@ Whole frames come and go through FIFOs inside the state, so the length of a call
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -17,13 +16,14 @@ import numpy.typing as npt
 from numba import carray
 
 from rtmedia.dsp.fft import fft_real, ifft_real, make_plan
-from rtmedia.dsp.simd import dot_f4
+from rtmedia.dsp.high_pass import PAST, coefficients, high_pass
+from rtmedia.dsp.lanes import all8, load8, store8, sum8
 from rtmedia.dsp.state import check_range, header_dtype, make_state
 from rtmedia.dsp.suppress import COUNTERS, GUARD, IM, RE, ROW, ROWS, fresh_rows, suppress
 from rtmedia.errors import ConfigError
 from rtmedia.ports import Format
 from rtmedia.rt.kernel import EFFECT_SIGNATURE, callback, kernel, pointer_void
-from rtmedia.rt.memory import view_block, view_f4, view_f8
+from rtmedia.rt.memory import view_f4
 from rtmedia.rt.plugin import TAKEN_FIELDS, WISH_FIELDS, Instance, take_wishes
 from rtmedia.units import frames_of_ms
 
@@ -36,8 +36,6 @@ LOW_DB, HIGH_DB = 0.0, 30.0
 HIGH_PASS_HZ = 80.0
 
 _FULL_SCALE = 32768.0
-#: 24 dB over full scale: more cannot be sound, and would be remembered for long.
-_MOST = 16.0
 _STEP_DB = np.float32(2.0)  # of the depth, per hop
 
 HEADER = header_dtype(
@@ -47,6 +45,7 @@ HEADER = header_dtype(
         ("hop_frames", "i8"),
         ("overlap_frames", "i8"),
         ("fft_frames", "i8"),
+        ("row_frames", "i8"),  # the window's length, rounded up to whole vectors
         ("fill_frames", "i8"),  # of the hop that is being collected
         ("ready_frames", "i8"),  # finished, in the output FIFO
         ("read", "i8"),  # its first
@@ -55,128 +54,144 @@ HEADER = header_dtype(
         ("depth_db", "f4"),
         ("target_db", "f4"),
         ("wet_frames", "i8"),  # of one hop: the cross-fade between the plain input (0) and the processed sound
-        ("b0", "f8"),  # high-pass: b1 = -2 b0, b2 = b0
-        ("a1", "f8"),
-        ("a2", "f8"),
     ],
-    ("analysis", "synthesis", "plan", "frame", "past", "dry_past", "sum", "out", "dry_out", "rows", "counters", "high_pass"),
+    ("analysis", "synthesis", "plan", "frame", "work", "past", "dry", "sum", "out", "dry_out", "rows", "counters", "filter", "filtered"),
 )
 
 
 @kernel("void(i8, i8)")
 def hop(state_address, channel):
-    """One channel's frame is complete: transform, suppress, transform back, add, hand a hop to the FIFO."""
+    """One channel's hop is complete: filter, transform, suppress, transform back, add, hand a hop to the FIFO."""
     head = carray(pointer_void(state_address), 1, HEADER)[0]
-    size, overlap, fft = head.hop_frames, head.overlap_frames, head.fft_frames
-    window, tail = 2 * size, size + overlap
-    past_address = state_address + head.at_past + channel * window * 4
-    past, dry_past = view_f4(past_address, window), view_f4(state_address + head.at_dry_past + channel * window * 4, window)
-    analysis, synthesis = view_f4(state_address + head.at_analysis, window), view_f4(state_address + head.at_synthesis, tail)
+    size, overlap, fft, row = head.hop_frames, head.overlap_frames, head.fft_frames, head.row_frames
+    # Views that begin where they are used: with plain indices from 0, the loops below become vectors.
+    past_address = state_address + head.at_past + channel * row * 4
+    past, past_new = view_f4(past_address, size), view_f4(past_address + size * 4, size)
+    dry_address = state_address + head.at_dry + channel * row * 4
+    dry, dry_new = view_f4(dry_address, size), view_f4(dry_address + size * 4, size)
+    dry_late = view_f4(dry_address + (size - overlap) * 4, size)
     frame_address = state_address + head.at_frame
-    frame = view_f4(frame_address, fft)
-    for i in range(window):
-        frame[i] = past[i] * analysis[i]
-    for i in range(window, fft):
-        frame[i] = np.float32(0)
+    filtered = state_address + head.at_filtered + channel * PAST * 8
+    new = size * 4
+    high_pass(state_address + head.at_filter, filtered, dry_address + new, state_address + head.at_work, past_address + new, size)
+
+    analysis = state_address + head.at_analysis
+    energy = all8(np.float32(0))
+    for i in range(0, row * 4, 64):
+        first, second = load8(past_address + i) * load8(analysis + i), load8(past_address + i + 32) * load8(analysis + i + 32)
+        store8(frame_address + i, first)
+        store8(frame_address + i + 32, second)
+        energy = energy + (first * first + second * second)
+    nothing = view_f4(frame_address + row * 4, fft - row)
+    for i in range(fft - row):
+        nothing[i] = np.float32(0)
 
     plan = state_address + head.at_plan
     rows = state_address + head.at_rows + channel * ROWS * ROW * 4
     counters = state_address + head.at_counters + channel * COUNTERS * 8
     re, im = rows + (RE * ROW + GUARD) * 4, rows + (IM * ROW + GUARD) * 4
     # Digital silence tells nothing about the room: learning from it would forget the noise.
-    learn = dot_f4(frame_address, frame_address, fft) > np.float32(1.0)
+    learn = sum8(energy) > np.float32(1.0)
     fft_real(plan, frame_address, re, im)
     suppress(rows, counters, fft // 2 + 1, learn, head.depth_db)
     ifft_real(plan, re, im, frame_address)
 
-    total = view_f4(state_address + head.at_sum + channel * tail * 4, tail)
-    first = window - tail
-    for i in range(tail):
-        total[i] += frame[first + i] * synthesis[i]
-    out = view_f4(state_address + head.at_out + channel * window * 4, window)
-    dry_out = view_f4(state_address + head.at_dry_out + channel * window * 4, window)
-    place = head.read + head.ready_frames
+    # The frame's last hop and overlap, of which the overlap waits for the next frame.
+    done_address, synthesis_address = frame_address + (size - overlap) * 4, state_address + head.at_synthesis
+    done, synthesis = view_f4(done_address, size), view_f4(synthesis_address, size)
+    later, synthesis_later = view_f4(done_address + size * 4, overlap), view_f4(synthesis_address + size * 4, overlap)
+    total = view_f4(state_address + head.at_sum + channel * overlap * 4, overlap)
+    place = (2 * size * channel + head.read + head.ready_frames) * 4
+    out, dry_out = view_f4(state_address + head.at_out + place, size), view_f4(state_address + head.at_dry_out + place, size)
     for i in range(size):
-        place = place if place < window else place - window
-        out[place] = total[i]
-        dry_out[place] = dry_past[first + i]
-        place += 1
+        out[i] = done[i] * synthesis[i]
+        dry_out[i] = dry_late[i]
     for i in range(overlap):
-        total[i] = total[size + i]
-    for i in range(overlap, tail):
-        total[i] = np.float32(0)
+        out[i] += total[i]
+        total[i] = later[i] * synthesis_later[i]
     for i in range(size):
-        past[i] = past[size + i]
-        dry_past[i] = dry_past[size + i]
+        past[i] = past_new[i]
+        dry[i] = dry_new[i]
 
 
-@callback(EFFECT_SIGNATURE)
-def gate_process(block_address, frames, channels, state_address):
+@kernel("i8(i8, i8, i8, i8)")
+def collect(block_address, channels, frames, place_address):
+    """Copy every `channels`-th sample; what is not finite becomes 0. Returns how many were not."""
+    block, place = view_f4(block_address, frames * channels), view_f4(place_address, frames)
+    cleaned = 0
+    for i in range(frames):
+        value = block[i * channels]
+        finite = value - value == np.float32(0)
+        place[i] = value if finite else np.float32(0)
+        cleaned += 0 if finite else 1
+    return cleaned
+
+
+@kernel("void(i8, i8, i8, i8)")
+def hand_out(state_address, block_address, frames, channels):
+    """Take `frames` frames out of the FIFO."""
     head = carray(pointer_void(state_address), 1, HEADER)[0]
-    block = view_block(block_address, frames, channels)
-    size = head.hop_frames
-    window = 2 * size
-    past = view_block(state_address + head.at_past, channels, window)
-    dry_past = view_block(state_address + head.at_dry_past, channels, window)
-    out = view_block(state_address + head.at_out, channels, window)
-    dry_out = view_block(state_address + head.at_dry_out, channels, window)
-    high_pass = view_f8(state_address + head.at_high_pass, channels * 2)
-    b0, a1, a2 = head.b0, head.a1, head.a2
-
-    if take_wishes(state_address):
-        wish_db = head.taken[0]
-        head.target_db = min(wish_db, np.float32(HIGH_DB)) if wish_db > np.float32(LOW_DB) else np.float32(LOW_DB)
+    size, wet = head.hop_frames, head.wet_frames
     wet_goal = size if head.target_db > np.float32(0) else 0
-    start = 0
-    while start < frames:
-        count = min(frames - start, size - head.fill_frames)
-        place = size + head.fill_frames
-        for c in range(channels):
-            z1, z2 = high_pass[2 * c], high_pass[2 * c + 1]
-            for i in range(count):
-                value = block[start + i, c]
-                if value - value != np.float32(0):  # NaN or infinite
-                    value = np.float32(0)
-                    head.cleaned_total += 1
-                dry_past[c, place + i] = value
-                x = min(max(np.float64(value), -_MOST), _MOST)
-                y = b0 * x + z1
-                z1 = -2.0 * b0 * x - a1 * y + z2
-                z2 = b0 * x - a2 * y
-                past[c, place + i] = np.float32(y)
-            high_pass[2 * c] = z1 if abs(z1) > 1e-30 else 0.0
-            high_pass[2 * c + 1] = z2 if abs(z2) > 1e-30 else 0.0
-        head.fill_frames += count
-        if head.fill_frames == size:
-            for c in range(channels):
-                hop(state_address, c)
-            head.fill_frames = 0
-            head.ready_frames += size
-            head.depth_db += min(max(head.target_db - head.depth_db, -_STEP_DB), _STEP_DB)
-        read, wet = head.read, head.wet_frames
-        missing = max(0, count - head.ready_frames)
-        for i in range(missing):
-            for c in range(channels):
-                block[start + i, c] = np.float32(0)
-        for i in range(missing, count):
+    for c in range(channels):
+        place = (2 * size * c + head.read) * 4
+        out, dry_out = view_f4(state_address + head.at_out + place, frames), view_f4(state_address + head.at_dry_out + place, frames)
+        one = view_f4(block_address + 4 * c, (frames - 1) * channels + 1)
+        wet = head.wet_frames
+        if wet == wet_goal:
+            source = out if wet else dry_out
+            for i in range(frames):
+                one[i * channels] = source[i]
+            continue
+        for i in range(frames):
             if wet < wet_goal:
                 wet += 1
             elif wet > wet_goal:
                 wet -= 1
             share = np.float32(wet) / np.float32(size)
+            faded = dry_out[i] + share * (out[i] - dry_out[i])
+            faded = faded if wet > 0 else dry_out[i]
+            one[i * channels] = faded if wet < size else out[i]
+    head.read += frames
+    head.ready_frames -= frames
+    head.wet_frames = wet
+
+
+@callback(EFFECT_SIGNATURE)
+def gate_process(block_address, frames, channels, state_address):
+    head = carray(pointer_void(state_address), 1, HEADER)[0]
+    size = head.hop_frames
+    if take_wishes(state_address):
+        wish_db = head.taken[0]
+        head.target_db = min(wish_db, np.float32(HIGH_DB)) if wish_db > np.float32(LOW_DB) else np.float32(LOW_DB)
+    while frames > 0:
+        count = min(frames, size - head.fill_frames)
+        place = state_address + head.at_dry + (size + head.fill_frames) * 4
+        for c in range(channels):
+            head.cleaned_total += collect(block_address + 4 * c, channels, count, place + c * head.row_frames * 4)
+        head.fill_frames += count
+        if head.fill_frames == size:
+            head.fill_frames = 0
             for c in range(channels):
-                dry, done = dry_out[c, read], out[c, read]
-                if wet == size:
-                    block[start + i, c] = done
-                elif wet == 0:
-                    block[start + i, c] = dry
-                else:
-                    block[start + i, c] = dry + share * (done - dry)
-            read = read + 1 if read + 1 < window else 0
-        head.read, head.wet_frames = read, wet
-        head.ready_frames -= count - missing
+                for fifo in (state_address + head.at_out, state_address + head.at_dry_out):
+                    front = view_f4(fifo + 2 * size * c * 4, head.ready_frames)
+                    waiting = view_f4(fifo + (2 * size * c + head.read) * 4, head.ready_frames)
+                    for i in range(head.ready_frames):
+                        front[i] = waiting[i]
+            head.read = 0
+            for c in range(channels):
+                hop(state_address, c)
+            head.ready_frames += size
+            head.depth_db += min(max(head.target_db - head.depth_db, -_STEP_DB), _STEP_DB)
+        missing = max(0, count - head.ready_frames)
         head.starved_frames_total += missing
-        start += count
+        block = view_f4(block_address, missing * channels)
+        for i in range(missing * channels):
+            block[i] = np.float32(0)
+        block_address += missing * channels * 4
+        hand_out(state_address, block_address, count - missing, channels)
+        block_address += (count - missing) * channels * 4
+        frames -= count
 
 
 @dataclass(frozen=True)
@@ -228,30 +243,32 @@ class SpectralGate:
         if rate not in FFT_LENGTH:
             raise ConfigError(f"SpectralGate: rate_hz is {rate}; it is built for {sorted(FFT_LENGTH)}: resample before it")
         size, overlap = frames_of_ms(HOP_MS, rate), frames_of_ms(OVERLAP_MS[self.latency], rate)
-        window = 2 * size
+        row = -(-2 * size // 16) * 16
         analysis, synthesis = windows(size, overlap)
         plan = make_plan(FFT_LENGTH[rate])
         arrays: dict[str, npt.NDArray[Any]] = {
-            "analysis": (analysis * _FULL_SCALE).astype(np.float32),
+            "analysis": np.pad(analysis * _FULL_SCALE, (0, row - 2 * size)).astype(np.float32),
             "synthesis": (synthesis / _FULL_SCALE).astype(np.float32),
             "plan": np.frombuffer(plan.tobytes(), np.uint8),
             "frame": np.zeros(FFT_LENGTH[rate], np.float32),
-            "past": np.zeros((channels, window), np.float32),
-            "dry_past": np.zeros((channels, window), np.float32),
-            "sum": np.zeros((channels, size + overlap), np.float32),
-            "out": np.zeros((channels, window), np.float32),
-            "dry_out": np.zeros((channels, window), np.float32),
-            "rows": fresh_rows(channels),
+            "work": np.zeros(size, np.float64),
+            "past": np.zeros((channels, row), np.float32),
+            "dry": np.zeros((channels, row), np.float32),
+            "sum": np.zeros((channels, overlap), np.float32),
+            "out": np.zeros((channels, 2 * size), np.float32),
+            "dry_out": np.zeros((channels, 2 * size), np.float32),
+            "rows": fresh_rows(channels, FFT_LENGTH[rate] // 2 + 1),
             "counters": np.zeros((channels, COUNTERS), np.int64),
-            "high_pass": np.zeros((channels, 2), np.float64),
+            "filter": coefficients(HIGH_PASS_HZ, rate),
+            "filtered": np.zeros((channels, PAST), np.float64),
         }
         state = make_state(HEADER, arrays)
         waiting = size - 1 if self.any_block else 0
-        for name, value in (("hop_frames", size), ("overlap_frames", overlap), ("fft_frames", FFT_LENGTH[rate]), ("ready_frames", waiting)):
-            state[name] = value
+        lengths = {"hop": size, "overlap": overlap, "fft": FFT_LENGTH[rate], "row": row, "ready": waiting}
+        for name, frames in lengths.items():
+            state[f"{name}_frames"] = frames
         state["depth_db"] = state["target_db"] = self.depth_db
         state["wet_frames"] = size if self.depth_db > 0 else 0
-        state["b0"], state["a1"], state["a2"] = butterworth_high_pass(HIGH_PASS_HZ, rate)
         state["wish"][0, : len(self.values())] = self.values()
         return Instance(gate_process, state, format, max_frames, latency_frames=overlap + waiting)
 
@@ -262,11 +279,3 @@ def windows(size: int, overlap: int) -> tuple[npt.NDArray[np.float64], npt.NDArr
     analysis = np.concatenate([np.sin(np.pi / 2 * (np.arange(size) + 0.5) / size), np.ones(size - overlap), fall])
     product = np.concatenate([fall[::-1] ** 2, np.ones(size - overlap), fall**2])
     return analysis, product / analysis[-len(product) :]
-
-
-def butterworth_high_pass(corner_hz: float, rate_hz: int) -> tuple[float, float, float]:
-    """``b0, a1, a2`` of the second-order high-pass by the bilinear transform; ``b1 = -2 b0``, ``b2 = b0``."""
-    w = 2 * math.pi * corner_hz / rate_hz
-    alpha = math.sin(w) / math.sqrt(2)
-    a0 = 1 + alpha
-    return (1 + math.cos(w)) / 2 / a0, -2 * math.cos(w) / a0, (1 - alpha) / a0

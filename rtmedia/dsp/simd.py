@@ -14,7 +14,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-LANES = 8
+from rtmedia.dsp.lanes import LANES as LANES
+from rtmedia.dsp.lanes import float8
 
 
 @intrinsic
@@ -53,11 +54,25 @@ _ROUND = 12582912.0  # 1.5 * 2^23: adding it leaves the nearest integer in the l
 
 
 def _polynomial(builder, coefficients, x):  # type: ignore[no-untyped-def]
-    real = ir.FloatType()
-    total = real(_single(coefficients[-1]))
-    for coefficient in reversed(coefficients[:-1]):
-        total = builder.fadd(builder.fmul(total, x), real(_single(coefficient)))
-    return total
+    """By pairs, then pairs of pairs (Estrin's scheme): a chain of three steps where Horner's has one a coefficient."""
+    terms = [_same(x.type, coefficient) for coefficient in coefficients]
+    while len(terms) > 1:
+        whole = [builder.fadd(low, builder.fmul(high, x)) for low, high in zip(terms[::2], terms[1::2], strict=False)]
+        terms = whole + terms[len(whole) * 2 :]
+        x = builder.fmul(x, x) if len(terms) > 1 else x
+    return terms[0]
+
+
+def _same(kind, value):  # type: ignore[no-untyped-def]
+    """A constant of type `kind`: one number, or as many alike as the vector is wide."""
+    if isinstance(kind, ir.VectorType):
+        return ir.Constant(kind, [_same(kind.element, value).constant] * kind.count)
+    return ir.Constant(kind, value if isinstance(kind, ir.IntType) else _single(value))
+
+
+def _words(kind):  # type: ignore[no-untyped-def]
+    """32-bit integers in the shape of the float32 `kind`."""
+    return ir.VectorType(ir.IntType(32), kind.count) if isinstance(kind, ir.VectorType) else ir.IntType(32)
 
 
 def _single(value: float) -> float:
@@ -65,36 +80,48 @@ def _single(value: float) -> float:
     return float(np.float32(value))
 
 
+def _log2(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    real = args[0].type
+    word = _words(real)
+    bits = builder.bitcast(args[0], word)
+    exponent = builder.ashr(builder.sub(bits, _same(word, 0x3F3504F3)), _same(word, 23))  # the mantissa lies around 1
+    mantissa = builder.bitcast(builder.sub(bits, builder.shl(exponent, _same(word, 23))), real)
+    t = builder.fsub(mantissa, _same(real, 1.0))
+    return builder.fadd(builder.sitofp(exponent, real), builder.fmul(t, _polynomial(builder, _LOG2, t)))
+
+
+def _exp2(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    x = args[0]
+    real = x.type
+    word = _words(real)
+    x = builder.select(builder.fcmp_ordered(">", x, _same(real, -126.0)), x, _same(real, -126.0))
+    x = builder.select(builder.fcmp_ordered("<", x, _same(real, 126.0)), x, _same(real, 126.0))
+    shifted = builder.fadd(x, _same(real, _ROUND))
+    whole = builder.sub(builder.bitcast(shifted, word), _same(word, int(np.float32(_ROUND).view(np.int32))))
+    f = builder.fsub(x, builder.fsub(shifted, _same(real, _ROUND)))
+    power = builder.bitcast(builder.shl(builder.add(whole, _same(word, 127)), _same(word, 23)), real)
+    return builder.fmul(power, builder.fadd(_same(real, 1.0), builder.fmul(f, _polynomial(builder, _EXP2, f))))
+
+
 @intrinsic
 def log2_f4(typingctx, x):  # type: ignore[no-untyped-def]
     """Binary logarithm of a positive float32, within 1e-6 and a rounding; about -127 for 0. Loops over it become vectors."""
-    signature = types.float32(types.float32)
+    return types.float32(types.float32), _log2
 
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        word, real = ir.IntType(32), ir.FloatType()
-        bits = builder.bitcast(args[0], word)
-        exponent = builder.ashr(builder.sub(bits, word(0x3F3504F3)), word(23))  # the mantissa lies around 1
-        mantissa = builder.bitcast(builder.sub(bits, builder.shl(exponent, word(23))), real)
-        t = builder.fsub(mantissa, real(1.0))
-        return builder.fadd(builder.sitofp(exponent, real), builder.fmul(t, _polynomial(builder, _LOG2, t)))
 
-    return signature, codegen
+@intrinsic
+def log2_8(typingctx, x):  # type: ignore[no-untyped-def]
+    """`log2_f4` of eight lanes, the same bits."""
+    return float8(float8), _log2
 
 
 @intrinsic
 def exp2_f4(typingctx, x):  # type: ignore[no-untyped-def]
     """Two to the power of a float32 held within ±126, relative error 3e-7; never NaN. Loops over it become vectors."""
-    signature = types.float32(types.float32)
+    return types.float32(types.float32), _exp2
 
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        word, real = ir.IntType(32), ir.FloatType()
-        x = args[0]
-        x = builder.select(builder.fcmp_ordered(">", x, real(-126.0)), x, real(-126.0))
-        x = builder.select(builder.fcmp_ordered("<", x, real(126.0)), x, real(126.0))
-        shifted = builder.fadd(x, real(_ROUND))
-        whole = builder.sub(builder.bitcast(shifted, word), word(int(np.float32(_ROUND).view(np.int32))))
-        f = builder.fsub(x, builder.fsub(shifted, real(_ROUND)))
-        power = builder.bitcast(builder.shl(builder.add(whole, word(127)), word(23)), real)
-        return builder.fmul(power, builder.fadd(real(1.0), builder.fmul(f, _polynomial(builder, _EXP2, f))))
 
-    return signature, codegen
+@intrinsic
+def exp2_8(typingctx, x):  # type: ignore[no-untyped-def]
+    """`exp2_f4` of eight lanes, the same bits."""
+    return float8(float8), _exp2

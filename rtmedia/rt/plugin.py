@@ -32,6 +32,20 @@ def run_effect(function, block, frames, channels, state):
     call_effect(function, block, frames, channels, state)
 
 
+@kernel("b1(i8, f4[:, ::1], i8, i8, i8)")
+def run_effect_over(function, block, channels, max_frames, state):
+    """Call an effect over a block of any length, in pieces; False where the block has other channels.
+
+    A typed argument instead of an address: numba checks a block faster than Python's questions to it would.
+    """
+    if block.shape[1] != channels:
+        return False
+    for start in range(0, block.shape[0], max_frames):
+        frames = min(max_frames, block.shape[0] - start)
+        call_effect(function, block.ctypes.data + start * channels * 4, frames, channels, state)
+    return True
+
+
 @kernel("i8(i8, i8, i8, i8, i8, i8)")
 def run_codec(function, payload, length, out, max_frames, state):
     return call_codec(function, payload, length, out, max_frames, state)
@@ -116,23 +130,25 @@ class Instance:
         self.max_frames = max_frames
         self.latency_frames = latency_frames
         self._initial = state.tobytes()
+        # Asked for once: NumPy takes longer to tell an address than some effects take for a block.
+        self.state_address = int(state.ctypes.data)
+        self._channels = format.channels
 
-    @property
-    def state_address(self) -> int:
-        return int(self.state.ctypes.data)
+    def __getstate__(self) -> Any:
+        raise TypeError("an effect at work is bound to its memory's address and cannot be copied: make another from its description")
 
     def process(self, block: Block) -> None:
         """Work on `block` in place, in pieces of at most ``max_frames``."""
-        good = block.dtype == np.float32 and block.ndim == 2 and block.shape[1] == self.format.channels
-        if not (good and block.flags.c_contiguous and block.flags.writeable):
+        try:
+            done = run_effect_over(self.address, block, self._channels, self.max_frames, self.state_address)
+        except TypeError:  # no float32, not in C order, read-only
+            done = False
+        if not done:
             raise ConfigError(
-                f"block is {block.dtype} {block.shape}; this effect changes C-ordered float32 (frames, {self.format.channels}) in place: "
+                f"block is {getattr(block, 'dtype', type(block).__name__)} {getattr(block, 'shape', '')}; "
+                f"this effect changes C-ordered float32 (frames, {self.format.channels}) in place: "
                 "convert with numpy.array(block, numpy.float32)"
             )
-        channels = block.shape[1]
-        for start in range(0, block.shape[0], self.max_frames):
-            frames = min(self.max_frames, block.shape[0] - start)
-            run_effect(self.address, block.ctypes.data + start * channels * 4, frames, channels, self.state_address)
 
     def reset(self) -> None:
         """Return to the state after ``make``, settings included. Not while a room is running."""

@@ -12,6 +12,8 @@ from rtmedia.dsp.compressor import Compressor
 from rtmedia.dsp.gain import Gain
 from rtmedia.dsp.gate import SpectralGate
 from rtmedia.dsp.limiter import Limiter
+from rtmedia.dsp.meters import Meter
+from rtmedia.dsp.normalizer import LoudnessNormalizer
 from rtmedia.ports import RATES_HZ, Effect, Format
 from rtmedia.rt.kernel import call_effect, kernel
 
@@ -23,8 +25,17 @@ EFFECTS = {
     "gate": SpectralGate(),
     "gate, 6 ms": SpectralGate(20.0, "6ms"),
     "gate, off": SpectralGate(0.0),
+    "normalizer": LoudnessNormalizer(),
+    "meter": Meter(),
 }
-CHANGED = {"gain": (3.0,), "limiter": (-12.0, 30.0), "compressor": (-40.0, 10.0, 4.0, 0.01, 0.1), "spectral_gate": (10.0,)}
+CHANGED = {
+    "gain": (3.0,),
+    "limiter": (-12.0, 30.0),
+    "compressor": (-40.0, 10.0, 4.0, 0.01, 0.1),
+    "spectral_gate": (10.0,),
+    "loudness_normalizer": (-30.0, 10.0, 10.0, 6.0, 12.0),
+    "meter": (),
+}
 
 every_effect = pytest.mark.parametrize("effect", EFFECTS.values(), ids=EFFECTS.keys())
 every_format = pytest.mark.parametrize(
@@ -93,7 +104,8 @@ def test_any_split_gives_the_same_bits_after_a_change_of_settings(effect, format
             made.update(CHANGED[effect.name])
         outputs.append(y)
     assert np.array_equal(outputs[0], outputs[1])
-    assert not np.array_equal(outputs[0], through(effect.make(format, 512), x))
+    if effect.values():
+        assert not np.array_equal(outputs[0], through(effect.make(format, 512), x))
 
 
 @every_effect

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rtmedia.dsp.lanes import abs8, all8, count8, load8, load8_even, load8_same, store8, sum8, where_less
+from rtmedia.dsp.lanes import abs8, all8, count8, finite_or, load8, load8_even, load8_same, max8, min8, store8, sum8, where_less
 from rtmedia.rt.kernel import kernel
 
 
@@ -37,3 +37,30 @@ def test_nan_is_less_than_nothing():
     out = np.zeros(16, np.float32)
     everything(a.ctypes.data, np.zeros(16, np.float32).ctypes.data, 1, out.ctypes.data)
     assert np.isnan(out[8:]).all()
+
+
+@kernel("void(i8, i8, i8)")
+def choices(a, b, out):
+    """Lanes beside lanes, and lanes beside a number."""
+    one = np.float32(0.25)
+    store8(out, min8(load8(a), load8(b)))
+    store8(out + 32, max8(load8(a), load8(b)))
+    store8(out + 64, finite_or(load8(a), one))
+    store8(out + 96, min8(load8(b), one))
+    store8(out + 128, where_less(load8(b), one, one, load8(b)))
+    store8(out + 160, (one - load8(b)) / (load8(b) + one))
+
+
+def test_choices_are_numpys_and_a_number_stands_for_eight_alike(rng):
+    a, b = rng.uniform(-1, 1, (2, 8)).astype(np.float32)
+    a[:3] = np.nan, np.inf, -np.inf
+    out = np.zeros((6, 8), np.float32)
+    choices(a.ctypes.data, b.ctypes.data, out.ctypes.data)
+    one = np.float32(0.25)
+    least, most = np.where(b < a, b, a), np.where(b > a, b, a)
+    for got, wanted in zip(
+        out,
+        [least, most, np.where(np.isfinite(a), a, one), np.minimum(b, one), np.maximum(b, one), (one - b) / (b + one)],
+        strict=True,
+    ):
+        assert np.array_equal(got, wanted, equal_nan=True)

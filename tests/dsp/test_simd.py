@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from rtmedia.dsp.simd import LANES, dot_f4, exp2_f4, log2_f4
+from rtmedia.dsp.lanes import load8, store8
+from rtmedia.dsp.simd import LANES, dot_f4, exp2_8, exp2_f4, log2_8, log2_f4
 from rtmedia.rt.kernel import kernel
 
 
@@ -23,6 +24,21 @@ def log2_of(x, out):
 def exp2_of(x, out):
     for i in range(x.size):
         out[i] = exp2_f4(x[i])
+
+
+@kernel("void(i8, i8, i8)")
+def of_lanes(x, log2, exp2):
+    store8(log2, log2_8(load8(x)))
+    store8(exp2, exp2_8(load8(x)))
+
+
+def test_lanes_and_single_numbers_have_the_same_bits():
+    x = np.exp2(np.random.default_rng(4).uniform(-126, 127, 8)).astype(np.float32)
+    single, lanes = np.zeros((2, 2, 8), np.float32)
+    log2_of(x, single[0])
+    exp2_of(x, single[1])
+    of_lanes(x.ctypes.data, lanes[0].ctypes.data, lanes[1].ctypes.data)
+    assert (single == lanes).all()
 
 
 def test_the_dot_product_is_numpys():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 from numba import carray
@@ -178,6 +180,11 @@ def frozen():
 def test_a_block_that_cannot_be_changed_in_place_is_refused(block):
     with pytest.raises(ConfigError, match="in place"):
         make_gain().process(block)
+
+
+def test_an_instance_at_work_is_not_copied():
+    with pytest.raises(TypeError, match="make another"):
+        copy.deepcopy(make_gain())
 
 
 def test_a_codec_decodes_what_it_can_and_says_so_when_it_cannot():

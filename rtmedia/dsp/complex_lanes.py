@@ -1,0 +1,229 @@
+"""Eight complex numbers side by side, real and imaginary parts apart, as one value of a kernel.
+
+The complex sibling of `rtmedia.dsp.lanes`, for transforms: ``+ - *`` work on all eight, `times_i` turns them by a
+quarter, loads and stores take two addresses (parts in two arrays) or one (parts in turn). Nothing is fused or reordered.
+"""
+
+from __future__ import annotations
+
+import operator
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.datamodel import models
+from numba.extending import intrinsic, lower_builtin, register_model, type_callable
+
+from rtmedia.dsp.lanes import LANES, float8
+
+_VECTOR = ir.VectorType(ir.FloatType(), LANES)
+_WIDE = ir.VectorType(ir.FloatType(), 2 * LANES)
+
+
+class _Complex8(types.Type):  # type: ignore[misc]
+    def __init__(self) -> None:
+        super().__init__(name="complex64x8")
+
+
+complex8 = _Complex8()
+
+
+@register_model(_Complex8)
+class _Complex8Model(models.StructModel):  # type: ignore[misc]
+    def __init__(self, manager, fe_type):  # type: ignore[no-untyped-def]
+        super().__init__(manager, fe_type, [("re", float8), ("im", float8)])
+
+
+def _parts(context, builder, value):  # type: ignore[no-untyped-def]
+    proxy = cgutils.create_struct_proxy(complex8)(context, builder, value)
+    return proxy.re, proxy.im
+
+
+def _whole(context, builder, re, im):  # type: ignore[no-untyped-def]
+    proxy = cgutils.create_struct_proxy(complex8)(context, builder)
+    proxy.re, proxy.im = re, im
+    return proxy._getvalue()
+
+
+def _shuffle(builder, first, second, order):  # type: ignore[no-untyped-def]
+    return builder.shuffle_vector(first, second, ir.Constant(ir.VectorType(ir.IntType(32), len(order)), order))
+
+
+def _mirror(builder, vector):  # type: ignore[no-untyped-def]
+    return _shuffle(builder, vector, ir.Constant(_VECTOR, ir.Undefined), list(range(LANES - 1, -1, -1)))
+
+
+def _load(builder, address, vector=_VECTOR):  # type: ignore[no-untyped-def]
+    return builder.load(builder.inttoptr(address, vector.as_pointer()), align=4)
+
+
+def _store(builder, address, value):  # type: ignore[no-untyped-def]
+    builder.store(value, builder.inttoptr(address, value.type.as_pointer()), align=4)
+
+
+def _sums(symbol, build):  # type: ignore[no-untyped-def]
+    @type_callable(symbol)
+    def _typed(context):  # type: ignore[no-untyped-def]
+        return lambda a, b: complex8 if isinstance(a, _Complex8) and isinstance(b, _Complex8) else None
+
+    @lower_builtin(symbol, _Complex8, _Complex8)
+    def _lowered(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        (ar, ai), (br, bi) = (_parts(context, builder, value) for value in args)
+        return _whole(context, builder, getattr(builder, build)(ar, br), getattr(builder, build)(ai, bi))
+
+
+for _symbol, _build in ((operator.add, "fadd"), (operator.sub, "fsub")):
+    _sums(_symbol, _build)
+
+
+@type_callable(operator.mul)
+def _product_type(context):  # type: ignore[no-untyped-def]
+    return lambda a, b: complex8 if isinstance(a, _Complex8) and (b is complex8 or b is float8) else None
+
+
+@lower_builtin(operator.mul, _Complex8, _Complex8)
+def _product(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    (ar, ai), (br, bi) = (_parts(context, builder, value) for value in args)
+    re = builder.fsub(builder.fmul(ar, br), builder.fmul(ai, bi))
+    return _whole(context, builder, re, builder.fadd(builder.fmul(ar, bi), builder.fmul(ai, br)))
+
+
+@lower_builtin(operator.mul, _Complex8, type(float8))
+def _scaled(context, builder, signature, args):  # type: ignore[no-untyped-def]
+    re, im = _parts(context, builder, args[0])
+    return _whole(context, builder, builder.fmul(re, args[1]), builder.fmul(im, args[1]))
+
+
+@intrinsic
+def times_i(typingctx, value):  # type: ignore[no-untyped-def]
+    """A quarter turn to the left: ``(-im, re)``."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        re, im = _parts(context, builder, args[0])
+        return _whole(context, builder, builder.fneg(im), re)
+
+    return complex8(complex8), codegen
+
+
+@intrinsic
+def conjugate(typingctx, value):  # type: ignore[no-untyped-def]
+    """``(re, -im)``."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        re, im = _parts(context, builder, args[0])
+        return _whole(context, builder, re, builder.fneg(im))
+
+    return complex8(complex8), codegen
+
+
+@intrinsic
+def load8c(typingctx, re_address, im_address):  # type: ignore[no-untyped-def]
+    """Eight neighbours, parts in two arrays; any alignment."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return _whole(context, builder, _load(builder, args[0]), _load(builder, args[1]))
+
+    return complex8(types.int64, types.int64), codegen
+
+
+@intrinsic
+def store8c(typingctx, re_address, im_address, value):  # type: ignore[no-untyped-def]
+    """Write eight neighbours, parts in two arrays."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        for address, part in zip(args[:2], _parts(context, builder, args[2]), strict=True):
+            _store(builder, address, part)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, complex8), codegen
+
+
+@intrinsic
+def load8c_mirrored(typingctx, re_address, im_address):  # type: ignore[no-untyped-def]
+    """As `load8c`, the last of them in the first lane."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return _whole(context, builder, *(_mirror(builder, _load(builder, address)) for address in args))
+
+    return complex8(types.int64, types.int64), codegen
+
+
+@intrinsic
+def store8c_mirrored(typingctx, re_address, im_address, value):  # type: ignore[no-untyped-def]
+    """As `store8c`, the last lane to the first place."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        for address, part in zip(args[:2], _parts(context, builder, args[2]), strict=True):
+            _store(builder, address, _mirror(builder, part))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, complex8), codegen
+
+
+@intrinsic
+def load8c_pairs(typingctx, address):  # type: ignore[no-untyped-def]
+    """Eight neighbours, parts in turn: sixteen float32, the even ones real."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        wide = _load(builder, args[0], _WIDE)
+        nothing = ir.Constant(_WIDE, ir.Undefined)
+        return _whole(context, builder, *(_shuffle(builder, wide, nothing, list(range(part, 2 * LANES, 2))) for part in (0, 1)))
+
+    return complex8(types.int64), codegen
+
+
+@intrinsic
+def store8c_pairs(typingctx, address, value):  # type: ignore[no-untyped-def]
+    """Write eight neighbours, parts in turn."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        order = [lane + part * LANES for lane in range(LANES) for part in (0, 1)]
+        _store(builder, args[0], _shuffle(builder, *_parts(context, builder, args[1]), order))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, complex8), codegen
+
+
+@intrinsic
+def load8c_same(typingctx, address):  # type: ignore[no-untyped-def]
+    """One complex number, parts in turn, in all lanes."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        parts = []
+        for part in (0, 1):
+            at = builder.add(args[0], ir.IntType(64)(4 * part))
+            value = builder.load(builder.inttoptr(at, ir.FloatType().as_pointer()), align=4)
+            one = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), value, ir.IntType(32)(0))
+            parts.append(_shuffle(builder, one, ir.Constant(_VECTOR, ir.Undefined), [0] * LANES))
+        return _whole(context, builder, *parts)
+
+    return complex8(types.int64), codegen
+
+
+def _transposed(builder, rows):  # type: ignore[no-untyped-def]
+    """Columns of eight rows, in three rounds: neighbours, pairs and halves change places."""
+    for width in (1, 2, 4):
+        order = [[lane if not lane & width else lane - width + LANES for lane in range(LANES)]]
+        order.append([lane + width if not lane & width else lane + LANES for lane in range(LANES)])
+        turned = list(rows)
+        for i in range(LANES):
+            if not i & width:
+                for place, which in ((i, order[0]), (i + width, order[1])):
+                    turned[place] = _shuffle(builder, rows[i], rows[i + width], which)
+        rows = turned
+    return rows
+
+
+@intrinsic
+def load8c_columns(typingctx, re_address, im_address):  # type: ignore[no-untyped-def]
+    """Eight rows of eight, one behind the other, parts in two arrays: their eight columns, as a tuple."""
+    columns = types.UniTuple(complex8, LANES)
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        parts = []
+        for address in args:
+            rows = [_load(builder, builder.add(address, ir.IntType(64)(4 * LANES * row))) for row in range(LANES)]
+            parts.append(_transposed(builder, rows))
+        return context.make_tuple(builder, columns, [_whole(context, builder, re, im) for re, im in zip(*parts, strict=True)])
+
+    return columns(types.int64, types.int64), codegen
