@@ -11,6 +11,7 @@ made at the first call.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import hashlib
 import itertools
@@ -76,6 +77,7 @@ class Kernel:
         self.keep_gil = keep_gil
         self.inline = inline or not entry.can_be_called(self.signature)
         self.from_cache = False
+        self._count = len(self.signature.args)
         self._address = 0
         self._python_address = 0
         self._python: Callable[..., Any] = self._first_call
@@ -95,7 +97,12 @@ class Kernel:
         return self._address
 
     def __call__(self, *arguments: Any) -> Any:
-        return self._python(*arguments)
+        if len(arguments) != self._count:  # ctypes would take more
+            raise TypeError(f"{len(arguments)} arguments were given; {self.py_func.__qualname__} takes {self._count}")
+        try:
+            return self._python(*arguments)
+        except ctypes.ArgumentError:
+            return self._python(*entry.exact(self.signature, arguments))
 
     def _first_call(self, *arguments: Any) -> Any:
         self._python = self._make_python()

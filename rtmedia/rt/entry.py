@@ -174,10 +174,6 @@ def _check(array: Any, dtype: Any, ndim: int) -> None:
         raise TypeError("an array is not C-ordered, aligned and writeable: pass a copy")
 
 
-def _itself(array: Any) -> Any:
-    return array
-
-
 def _real(number: Any) -> float:
     if isinstance(number, str | bytes):  # float() would read it
         raise TypeError(f"an argument is {number!r}; the kernel takes a number")
@@ -189,27 +185,33 @@ def _number(kind: Any) -> Callable[[Any], Any]:
 
 
 def python_function(signature: Any, address: int, keep_gil: bool) -> Callable[..., Any] | None:
-    """Python's half: a callable for the function at `address`; None where ctypes has no word for the result."""
+    """Python's half: a callable for the function at `address`; None where ctypes has no word for the result.
+
+    It takes Python's numbers only, and raises ``ctypes.ArgumentError`` at NumPy's: see `exact`.
+    """
     returned = signature.return_type
     if returned != types.void and returned not in _CTYPES:
         return None
     kinds = [ctypes.py_object if isinstance(kind, types.Array) else _CTYPES[kind] for kind in signature.args]
     prototype = ctypes.PYFUNCTYPE if keep_gil else ctypes.CFUNCTYPE
-    function = prototype(None if returned == types.void else _CTYPES[returned], *kinds)(address)
+    function: Callable[..., Any] = prototype(None if returned == types.void else _CTYPES[returned], *kinds)(address)
     arrays = [
         (place, numpy_support.as_dtype(kind.dtype), kind.ndim) for place, kind in enumerate(signature.args) if isinstance(kind, types.Array)
     ]
-    count = len(kinds)
-    exact = [_itself if isinstance(kind, types.Array) else _number(kind) for kind in signature.args]
+    if not arrays:
+        return function
 
-    def call_it(*arguments: Any) -> Any:
-        if len(arguments) != count:
-            raise TypeError(f"{len(arguments)} arguments were given; the kernel takes {count}")
+    def with_arrays(*arguments: Any) -> Any:
         for place, dtype, ndim in arrays:
             _check(arguments[place], dtype, ndim)
-        try:
-            return function(*arguments)
-        except ctypes.ArgumentError:  # NumPy's numbers are not Python's
-            return function(*[take(argument) for take, argument in zip(exact, arguments, strict=True)])
+        return function(*arguments)
 
-    return call_it
+    return with_arrays
+
+
+def exact(signature: Any, arguments: tuple[Any, ...]) -> list[Any]:
+    """The same arguments with Python's own numbers."""
+    return [
+        argument if isinstance(kind, types.Array) else _number(kind)(argument)
+        for kind, argument in zip(signature.args, arguments, strict=True)
+    ]

@@ -63,12 +63,6 @@ def test_every_kernel_that_stands_alone_is_expected_to_have_a_file():
         assert (len(own), sum(not kernel.inline for kernel in own)) == (module.kernels, module.files), module.name
 
 
-def test_a_loaded_module_is_warm():
-    modules = kernel_modules()[:3]
-    load(modules)
-    assert cold_modules(modules) == []
-
-
 def test_nothing_is_compiled_before_what_it_imports():
     modules = kernel_modules()
     needs = {module.name: needed for module, needed in kernels._needs(modules)}
