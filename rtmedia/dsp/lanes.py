@@ -80,16 +80,25 @@ def load8(typingctx, address):  # type: ignore[no-untyped-def]
     return float8(types.int64), codegen
 
 
-@intrinsic
-def load8_even(typingctx, address):  # type: ignore[no-untyped-def]
-    """Every other one of the sixteen float32 that begin at an address, the first included; all sixteen are read."""
-
+def _every_other(first):  # type: ignore[no-untyped-def]
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
         wide = builder.load(_pointer(builder, args[0], 2 * LANES), align=4)
-        order = ir.Constant(ir.VectorType(ir.IntType(32), LANES), list(range(0, 2 * LANES, 2)))
+        order = ir.Constant(ir.VectorType(ir.IntType(32), LANES), list(range(first, 2 * LANES, 2)))
         return builder.shuffle_vector(wide, ir.Constant(wide.type, ir.Undefined), order)
 
     return float8(types.int64), codegen
+
+
+@intrinsic
+def load8_even(typingctx, address):  # type: ignore[no-untyped-def]
+    """Every other one of the sixteen float32 that begin at an address, the first included; all sixteen are read."""
+    return _every_other(0)
+
+
+@intrinsic
+def load8_odd(typingctx, address):  # type: ignore[no-untyped-def]
+    """Every other one of the sixteen float32 that begin at an address, the last included; all sixteen are read."""
+    return _every_other(1)
 
 
 @intrinsic
@@ -101,6 +110,19 @@ def store8(typingctx, address, value):  # type: ignore[no-untyped-def]
         return context.get_dummy_value()
 
     return types.void(types.int64, float8), codegen
+
+
+@intrinsic
+def store8_pairs(typingctx, address, first, second):  # type: ignore[no-untyped-def]
+    """Write sixteen float32 at an address, from the one and the other in turn: what `load8_even` and `load8_odd` took apart."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        order = [place for lane in range(LANES) for place in (lane, LANES + lane)]
+        mixed = builder.shuffle_vector(args[1], args[2], ir.Constant(ir.VectorType(ir.IntType(32), 2 * LANES), order))
+        builder.store(mixed, _pointer(builder, args[0], 2 * LANES), align=4)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, float8, float8), codegen
 
 
 @intrinsic
@@ -221,6 +243,21 @@ def sum8(typingctx, value):  # type: ignore[no-untyped-def]
         for width in (4, 2, 1):
             order = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [(lane + width) % LANES for lane in range(LANES)])
             lanes = builder.fadd(lanes, builder.shuffle_vector(lanes, ir.Constant(_VECTOR, ir.Undefined), order))
+        return builder.extract_element(lanes, ir.IntType(32)(0))
+
+    return types.float32(float8), codegen
+
+
+@intrinsic
+def largest8(typingctx, value):  # type: ignore[no-untyped-def]
+    """The largest of the lanes; none of them may be NaN."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        lanes = args[0]
+        for width in (4, 2, 1):
+            order = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [(lane + width) % LANES for lane in range(LANES)])
+            turned = builder.shuffle_vector(lanes, ir.Constant(_VECTOR, ir.Undefined), order)
+            lanes = builder.select(builder.fcmp_ordered(">", lanes, turned), lanes, turned)
         return builder.extract_element(lanes, ir.IntType(32)(0))
 
     return types.float32(float8), codegen

@@ -3,6 +3,13 @@
 Output frame ``m`` lies at input time ``m M / L`` (``L / M`` the reduced ratio). It is a dot product of the
 newest ``taps`` input frames with phase ``m M mod L`` of one low-pass of ``L taps`` coefficients. History
 and phase stay in the state, so any division of the stream into blocks gives the same bits.
+
+1.5 ms of delay at 16 kHz are 48 taps, and 48 taps with 90 dB of rejection need a quarter of the Nyquist frequency to come down.
+Where that quarter lies is the one choice. When the rate rises it lies around the Nyquist frequency: what is
+just below is kept (-1.4 dB at 7.5 of 8 kHz) at the price of its weak mirror image just above, where there was nothing to disturb; noise
+of all frequencies keeps 19 dB of distance instead of the 14 dB that a cut-off as low as below would leave, and the best filter
+of this length, by least squares, 22 dB, but with ripples of 0.1 dB. When the rate falls it lies lower, because what comes
+through from above would be folded onto what is there.
 Source: R. E. Crochiere, L. R. Rabiner, *Multirate Digital Signal Processing*, 1983, chapter 3; window: J. F. Kaiser, 1974.
 """
 
@@ -16,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import carray
 
-from rtmedia.dsp.simd import LANES, dot_f4
+from rtmedia.dsp.simd import LANES, dot_f4, four_dots_f4
 from rtmedia.dsp.state import header_dtype, make_state
 from rtmedia.errors import ConfigError
 from rtmedia.ports import RATES_HZ, Block
@@ -25,9 +32,13 @@ from rtmedia.rt.memory import view_block
 
 #: Taps per phase at the lower of the two rates: 1.5 ms of delay at 16 kHz.
 TAPS = 48
-#: Kaiser's beta and the cut-off as a share of the lower Nyquist frequency: images 90 dB down, -0.5 dB at 7/8 of it.
+#: Kaiser's beta: 90 dB.
 BETA = 9.5
-CUT = 0.94
+#: Cut-off as a share of the lower Nyquist frequency, where the rate rises: 90 dB from 1.105 times that frequency on,
+#: which are the images of everything below 0.895 times it.
+CUT_UP = 0.98
+#: Where it falls: 90 dB from 1.065 times that frequency on.
+CUT_DOWN = 0.94
 
 HEADER = header_dtype(
     [
@@ -43,14 +54,27 @@ HEADER = header_dtype(
 )
 
 
+@kernel("i8(i8, i8, i8, i8)")
+def _outputs(up, down, phase, frames):
+    """Output frames before the input frame `frames` from where the next one lies, at `phase`."""
+    room = frames * up - phase
+    return (room + down - 1) // down if room > 0 else 0
+
+
+@kernel("UniTuple(i8, 2)(i8, i8, i8, i8, i8)")
+def _next(n, phase, step, fraction, up):
+    """Where the next output frame lies: input frame and phase."""
+    phase += fraction
+    return (n + step, phase) if phase < up else (n + step + 1, phase - up)
+
+
 @kernel("i8(i8, i8)")
 def out_frames_for(state_address, in_frames):
     """Frames that `resample` will give for the next `in_frames`."""
     head = carray(pointer_void(state_address), 1, HEADER)[0]
     if head.up == head.down:
         return in_frames
-    room = (in_frames - head.wait_frames) * head.up - head.phase
-    return (room + head.down - 1) // head.down if room > 0 else 0
+    return _outputs(head.up, head.down, head.phase, in_frames - head.wait_frames)
 
 
 @kernel("i8(i8, i8, i8, i8)")
@@ -73,6 +97,7 @@ def resample(state_address, in_address, in_frames, out_address):
     row = past + head.max_frames
     work = view_block(state_address + head.at_work, channels, row)
     work_address = state_address + head.at_work
+    row_octets = taps * 4
     step, fraction = head.down // up, head.down % up
     phase, n = head.phase, head.wait_frames
     written = 0
@@ -84,15 +109,28 @@ def resample(state_address, in_address, in_frames, out_address):
                 value = block[start + i, c]
                 # Not finite: v - v is NaN. It would be heard for `taps` frames, as loud as can be.
                 work[c, past + i] = value if value - value == np.float32(0) else np.float32(0)
+        # Four sums at a time, as long as there are four: of four frames, or of two frames' two channels.
+        together = 4 // channels
+        for _ in range(_outputs(up, head.down, phase, frames - n) // together):
+            x0, t0 = work_address + n * 4, table + phase * row_octets
+            n, phase = _next(n, phase, step, fraction, up)
+            x1, t1 = work_address + n * 4, table + phase * row_octets
+            n, phase = _next(n, phase, step, fraction, up)
+            here = out_address + written * channels * 4
+            if channels == 2:
+                four_dots_f4(x0, x0 + row * 4, x1, x1 + row * 4, t0, t0, t1, t1, taps, here)
+            else:
+                x2, t2 = work_address + n * 4, table + phase * row_octets
+                n, phase = _next(n, phase, step, fraction, up)
+                x3, t3 = work_address + n * 4, table + phase * row_octets
+                n, phase = _next(n, phase, step, fraction, up)
+                four_dots_f4(x0, x1, x2, x3, t0, t1, t2, t3, taps, here)
+            written += together
         while n < frames:
             for c in range(channels):
-                out[written, c] = dot_f4(work_address + (c * row + n) * 4, table + phase * taps * 4, taps)
+                out[written, c] = dot_f4(work_address + (c * row + n) * 4, table + phase * row_octets, taps)
             written += 1
-            n += step
-            phase += fraction
-            if phase >= up:
-                phase -= up
-                n += 1
+            n, phase = _next(n, phase, step, fraction, up)
         n -= frames
         for c in range(channels):
             for i in range(past):
@@ -123,13 +161,18 @@ def taps_for(step: float) -> int:
     return math.ceil(TAPS * max(1.0, step) / LANES) * LANES
 
 
+def cut_for(step: float) -> float:
+    """Cut-off for that step, as a share of the lower Nyquist frequency."""
+    return CUT_UP if step <= 1.0 else CUT_DOWN
+
+
 def design(up: int, down: int) -> npt.NDArray[np.float32]:
     """The phases of a rational ratio, shape ``(up, taps)``.
 
     The prototype is centred on a whole number of steps, ``up * taps / 2``, so that the delay of the common ratios
     is a whole number of output frames.
     """
-    return polyphase(up, up, taps_for(down / up), CUT / max(up, down))
+    return polyphase(up, up, taps_for(down / up), cut_for(down / up) / max(up, down))
 
 
 def check_block(block: Block, channels: int) -> None:
@@ -151,6 +194,12 @@ def check_order(in_hz: int, out_hz: int, channels: int, max_in_frames: int) -> N
         raise ConfigError(f"channels is {channels}; mono (1) and stereo (2) are supported: mix the others down first")
     if max_in_frames < 1:
         raise ConfigError(f"max_in_frames is {max_in_frames}; it must be at least 1: give the length of a block")
+
+
+@kernel("i8(f4[:, ::1])", keep_gil=True)
+def _address_of(block):
+    """Several times as quick as ``block.ctypes.data``, and no array of another type or order gets in."""
+    return block.ctypes.data
 
 
 class RateInstance:
@@ -180,17 +229,21 @@ class RateInstance:
         self.state = state
         self.channels = channels
         self._frames_for, self._change = frames_for, change
+        self.state_address = int(state.ctypes.data)
         self._initial = state.tobytes()
-
-    @property
-    def state_address(self) -> int:
-        return int(self.state.ctypes.data)
 
     def process(self, block: Block) -> Block:
         """A new block at the other rate; `block` may have any length."""
-        check_block(block, self.channels)
-        out = np.zeros((self._frames_for(self.state_address, block.shape[0]), self.channels), np.float32)
-        self._change(self.state_address, block.ctypes.data, block.shape[0], out.ctypes.data)
+        try:
+            source = _address_of(block)
+        except TypeError:  # what may only be read is welcome, what is no block is not
+            check_block(block, self.channels)
+            source = block.ctypes.data
+        frames, channels = block.shape
+        if channels != self.channels:
+            check_block(block, self.channels)
+        out = np.empty((self._frames_for(self.state_address, frames), channels), np.float32)
+        self._change(self.state_address, source, frames, _address_of(out))
         return out
 
     def reset(self) -> None:

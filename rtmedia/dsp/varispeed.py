@@ -17,11 +17,11 @@ from __future__ import annotations
 import numpy as np
 from numba import carray
 
-from rtmedia.dsp.resample import CUT, RateInstance, check_order, polyphase, taps_for
-from rtmedia.dsp.simd import dot_f4
+from rtmedia.dsp.resample import RateInstance, check_order, cut_for, polyphase, taps_for
+from rtmedia.dsp.simd import four_dots_f4
 from rtmedia.dsp.state import header_dtype, make_state
 from rtmedia.rt.kernel import kernel, pointer_void
-from rtmedia.rt.memory import view_block
+from rtmedia.rt.memory import view_block, view_f4
 
 #: Places between two input frames at which the low-pass is tabulated, a power of two: 49 kB for equal rates.
 PHASES = 256
@@ -43,7 +43,7 @@ HEADER = header_dtype(
         ("step", "i8"),  # the same at the present ratio, in 2^-32 frames
         ("position", "i8"),  # of the next output frame, in 2^-32 frames from the next input frame
     ],
-    ("table", "work"),
+    ("table", "work", "dots"),
 )
 
 
@@ -84,6 +84,8 @@ def varispeed(state_address, in_address, in_frames, out_address):
     row = past + head.max_frames
     work = view_block(state_address + head.at_work, channels, row)
     work_address = state_address + head.at_work
+    dots_address = state_address + head.at_dots
+    dots = view_f4(dots_address, 4)
     position = head.position
     written = 0
     start = 0
@@ -96,16 +98,32 @@ def varispeed(state_address, in_address, in_frames, out_address):
                 work[c, past + i] = value if value - value == np.float32(0) else np.float32(0)
         end = frames * _ONE
         while position < end:
+            # Four sums at a time: of two frames, each between two phases, or of one frame's two channels.
             fraction = position & _BELOW_ONE
             before = table + (fraction >> _PHASE_SHIFT) * taps * 4
             share = np.float32((fraction & _BELOW_PHASE) * _PER_PHASE)
-            for c in range(channels):
-                newest = work_address + (c * row + (position >> 32)) * 4
-                at = dot_f4(newest, before, taps)
-                after = dot_f4(newest, before + taps * 4, taps)
-                out[written, c] = at + share * (after - at)
-            written += 1
+            newest = work_address + (position >> 32) * 4
             position += step
+            if channels == 2:
+                beside = newest + row * 4
+                four_dots_f4(newest, newest, beside, beside, before, before + taps * 4, before, before + taps * 4, taps, dots_address)
+                out[written, 0] = dots[0] + share * (dots[1] - dots[0])
+                out[written, 1] = dots[2] + share * (dots[3] - dots[2])
+                written += 1
+                continue
+            # The second frame may lie behind the end; then it is the first one's copy, and the next block's first.
+            follows = position < end
+            fraction = position & _BELOW_ONE
+            before2 = table + (fraction >> _PHASE_SHIFT) * taps * 4 if follows else before
+            share2 = np.float32((fraction & _BELOW_PHASE) * _PER_PHASE)
+            newest2 = work_address + (position >> 32) * 4 if follows else newest
+            four_dots_f4(newest, newest, newest2, newest2, before, before + taps * 4, before2, before2 + taps * 4, taps, dots_address)
+            out[written, 0] = dots[0] + share * (dots[1] - dots[0])
+            written += 1
+            if follows:
+                out[written, 0] = dots[2] + share2 * (dots[3] - dots[2])
+                written += 1
+                position += step
         position -= end
         for c in range(channels):
             for i in range(past):
@@ -134,9 +152,9 @@ class VarispeedInstance(RateInstance):
     def __init__(self, in_hz: int, out_hz: int, channels: int, max_in_frames: int) -> None:
         nominal = in_hz / out_hz
         taps = taps_for(nominal)
-        table = polyphase(PHASES, PHASES + 1, taps, CUT / (PHASES * max(1.0, nominal)))
+        table = polyphase(PHASES, PHASES + 1, taps, cut_for(nominal) / (PHASES * max(1.0, nominal)))
         work = np.zeros((channels, taps - 1 + max_in_frames), np.float32)
-        state = make_state(HEADER, {"table": table, "work": work})
+        state = make_state(HEADER, {"table": table, "work": work, "dots": np.zeros(4, np.float32)})
         for name, value in (("channels", channels), ("taps", taps), ("max_frames", max_in_frames), ("nominal", nominal)):
             state[name] = value
         varispeed_set(state.ctypes.data, 1.0)

@@ -4,7 +4,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from rtmedia.dsp.lanes import abs8, all8, count8, finite_or, load8, load8_even, load8_same, max8, min8, store8, sum8, where_less
+from rtmedia.dsp.lanes import (
+    abs8,
+    all8,
+    count8,
+    finite_or,
+    largest8,
+    load8,
+    load8_even,
+    load8_odd,
+    load8_same,
+    max8,
+    min8,
+    store8,
+    store8_pairs,
+    sum8,
+    where_less,
+)
 from rtmedia.rt.kernel import kernel
 
 
@@ -37,6 +53,19 @@ def test_nan_is_less_than_nothing():
     out = np.zeros(16, np.float32)
     everything(a.ctypes.data, np.zeros(16, np.float32).ctypes.data, 1, out.ctypes.data)
     assert np.isnan(out[8:]).all()
+
+
+@kernel("f4(i8, i8)")
+def apart_and_together(pairs, out):
+    store8_pairs(out, load8_odd(pairs), load8_even(pairs))
+    return largest8(load8_odd(pairs))
+
+
+def test_pairs_come_apart_and_together(rng):
+    pairs = rng.uniform(-1, 1, (9, 2)).astype(np.float32)[:8]
+    out = np.zeros((8, 2), np.float32)
+    assert apart_and_together(pairs.ctypes.data, out.ctypes.data) == pairs[:, 1].max()
+    assert (out == pairs[:, ::-1]).all()
 
 
 @kernel("void(i8, i8, i8)")

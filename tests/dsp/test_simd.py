@@ -5,13 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from rtmedia.dsp.lanes import load8, store8
-from rtmedia.dsp.simd import LANES, dot_f4, exp2_8, exp2_f4, log2_8, log2_f4
+from rtmedia.dsp.simd import LANES, dot_f4, exp2_8, exp2_f4, four_dots_f4, log2_8, log2_f4
 from rtmedia.rt.kernel import kernel
 
 
 @kernel("f4(i8, i8, i8)")
 def dot(first, second, count):
     return dot_f4(first, second, count)
+
+
+@kernel("void(i8, i8, i8, i8, i8)")
+def four_dots(first, second, row, count, out):
+    a, b = (first, first + row, first + 2 * row, first + 3 * row), (second, second + row, second + 2 * row, second + 3 * row)
+    four_dots_f4(a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3], count, out)
 
 
 @kernel("void(f4[::1], f4[::1])")
@@ -47,6 +53,15 @@ def test_the_dot_product_is_numpys():
         a, b = rng.uniform(-1, 1, (2, count + 1)).astype(np.float32)
         a, b = a[1:], b[1:]  # not aligned
         assert abs(dot(a.ctypes.data, b.ctypes.data, count) - a.astype(float) @ b) < 1e-5
+
+
+def test_four_dot_products_at_once_are_the_same_bits():
+    rng = np.random.default_rng(1)
+    for count in (0, LANES, 6 * LANES):
+        a, b = rng.uniform(-1, 1, (2, 4, count + 1)).astype(np.float32)
+        out = np.zeros(4, np.float32)
+        four_dots(a.ctypes.data + 4, b.ctypes.data + 4, 4 * (count + 1), count, out.ctypes.data)
+        assert [dot(a[i, 1:].ctypes.data, b[i, 1:].ctypes.data, count) for i in range(4)] == list(out)
 
 
 def test_the_logarithm_is_right_over_the_whole_range():

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from rtmedia.dsp.resample import BETA, CUT, make_resampler, taps_for
+from rtmedia.dsp.resample import BETA, cut_for, make_resampler, taps_for
 from rtmedia.dsp.varispeed import MOST, make_varispeed, varispeed, varispeed_frames
 from rtmedia.errors import ConfigError
 
@@ -29,7 +29,7 @@ def positions(count_in, in_hz, out_hz, ratios, every):
 def reference(x, in_hz, out_hz, places):
     """Each output frame a sum over the input, weighted with the windowed sinc at the exact distance."""
     taps = taps_for(in_hz / out_hz)
-    cut = CUT / max(1.0, in_hz / out_hz)
+    cut = cut_for(in_hz / out_hz) / max(1.0, in_hz / out_hz)
     y = np.zeros(len(places))
     for k, place in enumerate(places):
         newest = int(place) // ONE
