@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rtmedia.dsp.gate import SpectralGate
     from rtmedia.dsp.limiter import Limiter
     from rtmedia.dsp.meters import Loudness, Meter, loudness
+    from rtmedia.dsp.noise_profile import NoiseProfile, learn_noise
     from rtmedia.dsp.normalizer import LoudnessNormalizer
     from rtmedia.dsp.switch import Switch
     from rtmedia.engine import Engine
@@ -54,6 +55,8 @@ _HOMES = {
     "Gain": "dsp.gain",
     "Limiter": "dsp.limiter",
     "LoudnessNormalizer": "dsp.normalizer",
+    "NoiseProfile": "dsp.noise_profile",
+    "learn_noise": "dsp.noise_profile",
     "Meter": "dsp.meters",
     "Loudness": "dsp.meters",
     "loudness": "dsp.meters",

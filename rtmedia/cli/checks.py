@@ -70,7 +70,7 @@ def _kernels(name: str) -> Check:
     root, modules = cache_root(), kernel_modules()
     if kernel_cache_dir(str(modules[0].path)) is None:
         return Check(
-            name, "warn", f"{root} cannot be written: every start compiles for a minute", "set RTMEDIA_CACHE_DIR to a writable folder"
+            name, "warn", f"{root} cannot be written: each start compiles for half a minute", "set RTMEDIA_CACHE_DIR to a writable folder"
         )
     cold = cold_modules(modules)
     if cold:

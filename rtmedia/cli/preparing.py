@@ -1,19 +1,26 @@
-"""Compiling kernels with a bar, so that a first start that takes a minute explains itself."""
+"""Compiling kernels with a bar, so that a first start that takes half a minute explains itself."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from rtmedia.cli.kernels import KernelModule, cold_modules, kernel_modules, load
+from rtmedia.cli.kernels import KernelModule, cold_modules, compile_elsewhere, kernel_modules, load, processors
+
+#: Fewer cold modules than this are compiled here: a second process takes a second to begin.
+_FEW = 4
 
 
 def load_with_a_bar(modules: Sequence[KernelModule], console: Console, title: str) -> float:
-    """Import `modules` under a progress bar where there is a terminal; returns the seconds it took."""
+    """Compile what is cold and import all, under a progress bar where there is a terminal; returns the seconds it took."""
+    began_s = time.monotonic()
     if not console.is_terminal or console.is_dumb_terminal:
-        return load(modules)
+        _compile(modules, lambda module: None, lambda module: None)
+        load(modules)
+        return time.monotonic() - began_s
     columns = (
         SpinnerColumn(),
         TextColumn(title),
@@ -22,16 +29,24 @@ def load_with_a_bar(modules: Sequence[KernelModule], console: Console, title: st
         TimeElapsedColumn(),
         TextColumn("{task.fields[module]}", style="dim"),
     )
+    cold = cold_modules(modules)
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(title, total=len(modules), module="")
-        done = -1
+        task = progress.add_task(title, total=len(modules), completed=len(modules) - len(cold), module="")
+        _compile(
+            modules,
+            lambda module: progress.update(task, module=module.name.removeprefix("rtmedia.")),
+            lambda module: progress.advance(task),
+        )
+        load(modules, lambda module: progress.update(task, module=module.name.removeprefix("rtmedia.")))
+        progress.update(task, completed=len(modules))
+    return time.monotonic() - began_s
 
-        def starting(module: KernelModule) -> None:
-            nonlocal done
-            done += 1
-            progress.update(task, completed=done, module=module.name.removeprefix("rtmedia."))
 
-        return load(modules, starting)
+def _compile(modules: Sequence[KernelModule], starting: Callable[[KernelModule], None], done: Callable[[KernelModule], None]) -> None:
+    """Compile what is cold in several processes, where that is worth it and the disk keeps it."""
+    cold = [module for module in cold_modules(modules) if module.folder is not None]
+    if len(cold) >= _FEW and processors() > 1:
+        compile_elsewhere(cold, processors(), starting, done)
 
 
 def prepare(console: Console, *, quiet: bool = False) -> None:
@@ -41,5 +56,5 @@ def prepare(console: Console, *, quiet: bool = False) -> None:
     if not cold:
         return
     if not quiet and not console.is_terminal:
-        console.print("compiling the audio kernels; this happens once and takes about a minute (see `rtmedia warmup`)", soft_wrap=True)
+        console.print("compiling the audio kernels; this happens once and takes about half a minute (see `rtmedia warmup`)", soft_wrap=True)
     load_with_a_bar(modules, console, "compiling audio kernels, once")

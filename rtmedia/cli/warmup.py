@@ -29,7 +29,7 @@ def warmup(
     cold = cold_modules(modules)
     errors = stderr_console()
     if not (quiet or json) and cold and not errors.is_terminal:
-        errors.print(f"compiling {len(cold)} of {len(modules)} modules of kernels; this takes about a minute", soft_wrap=True)
+        errors.print(f"compiling {len(cold)} of {len(modules)} modules of kernels; this takes about half a minute", soft_wrap=True)
     seconds = load_with_a_bar(modules, errors, "compiling kernels" if cold else "loading kernels")
     try:
         again_s, warm = load_elsewhere(modules)

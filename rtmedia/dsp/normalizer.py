@@ -193,7 +193,7 @@ def tick(state_address, channels):
         head.slope = (10.0 ** (head.now_db / 20.0) - head.gain) / head.tick_frames
 
 
-@kernel("f4(f4, f4)")
+@kernel("f4(f4, f4)", inline=True)
 def amplified(value, gain):
     value = value if value - value == np.float32(0) else np.float32(0)  # NaN or infinite
     return min(max(value * gain, -_HIGHEST), _HIGHEST)

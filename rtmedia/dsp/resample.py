@@ -61,7 +61,7 @@ def _outputs(up, down, phase, frames):
     return (room + down - 1) // down if room > 0 else 0
 
 
-@kernel("UniTuple(i8, 2)(i8, i8, i8, i8, i8)")
+@kernel("UniTuple(i8, 2)(i8, i8, i8, i8, i8)", inline=True)
 def _next(n, phase, step, fraction, up):
     """Where the next output frame lies: input frame and phase."""
     phase += fraction

@@ -112,13 +112,13 @@ def fresh_rows(channels: int, bins: int) -> npt.NDArray[np.float32]:
     return rows
 
 
-@kernel("i8(i8, i8)")
+@kernel("i8(i8, i8)", inline=True)
 def row(rows_address, index):
     """Where the first bin of a row lies."""
     return rows_address + (index * ROW + GUARD) * 4
 
 
-@kernel("i8(i8)")
+@kernel("i8(i8)", inline=True)
 def octets(bins):
     """How far a loop over the bins goes, in octets: whole vectors."""
     return (bins + LANES - 1) // LANES * _STEP

@@ -13,7 +13,7 @@ from rtmedia.rt.kernel import kernel, pointer_void
 from rtmedia.rt.memory import view_block, view_f8
 
 
-@kernel("f8(f4)")
+@kernel("f8(f4)", inline=True)
 def clean(sample):
     """A sample as it may be used: NaN is silence, and nothing is louder than +12 dBFS."""
     value = float(sample)

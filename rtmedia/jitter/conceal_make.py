@@ -21,7 +21,7 @@ from rtmedia.rt.kernel import kernel, pointer_void
 from rtmedia.rt.memory import view_f8
 
 
-@kernel("f8(i8, i8)")
+@kernel("f8(i8, i8)", inline=True)
 def _level_at(state_address, t):
     """Gain of what fades, for frame `t`."""
     header = carray(pointer_void(state_address), 1, HEADER)[0]

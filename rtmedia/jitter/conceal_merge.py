@@ -18,7 +18,7 @@ from rtmedia.rt.memory import view_block
 RAMP_PER_FRAME = 0.002
 
 
-@kernel("f8(f4[:, ::1], i8)")
+@kernel("f8(f4[:, ::1], i8)", inline=True)
 def _mono_at(block, i):
     total = 0.0
     for c in range(block.shape[1]):
@@ -42,7 +42,7 @@ def _likeness(made, good, start, end, shift, stride):
     return cross / math.sqrt(energies) if energies > 1e-24 else 0.0
 
 
-@kernel("f8(f4[:, ::1], f8, i8, i8)")
+@kernel("f8(f4[:, ::1], f8, i8, i8)", inline=True)
 def _between(made, position, count, c):
     """A value between the samples (Catmull-Rom spline)."""
     i = min(max(int(position), 0), count - 1)

@@ -10,7 +10,7 @@ from rtmedia.jitter.conceal_state import RING
 from rtmedia.rt.kernel import kernel
 
 
-@kernel("u8(u8)")
+@kernel("u8(u8)", inline=True)
 def xorshift(seed):
     """Next state of a 64-bit xorshift (G. Marsaglia, "Xorshift RNGs", J. Stat. Software 8, 2003)."""
     seed ^= seed << np.uint64(13)
@@ -19,7 +19,7 @@ def xorshift(seed):
     return seed
 
 
-@kernel("f8(u8)")
+@kernel("f8(u8)", inline=True)
 def gauss(seed):
     """A nearly normal value of variance one: four 16-bit numbers of one 64-bit word added up."""
     low = np.uint64(0xFFFF)
@@ -32,7 +32,7 @@ def gauss(seed):
     return (total - 131070.0) * (math.sqrt(3.0) / 65536.0)
 
 
-@kernel("f8(f8[::1], f8[::1], i8, i8, f8)")
+@kernel("f8(f8[::1], f8[::1], i8, i8, f8)", inline=True)
 def resonate(a, ring, order, index, excitation):
     """One value of the filter ``1 / A(z)``; `ring` keeps the last 32 of them."""
     value = excitation

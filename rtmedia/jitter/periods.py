@@ -39,7 +39,7 @@ def _interpolation_table() -> npt.NDArray[np.float64]:
 INTERPOLATION = _interpolation_table()
 
 
-@kernel("f8(f8[::1], i8, i8)")
+@kernel("f8(f8[::1], i8, i8)", inline=True)
 def heard_at(past, history, place64):
     """What was heard at a place, between the samples; `history` is the index of place 0."""
     whole = history + place64 // PHASES
@@ -52,7 +52,7 @@ def heard_at(past, history, place64):
     return value
 
 
-@kernel("f8(f8[::1], i8, i8, i8, i8)")
+@kernel("f8(f8[::1], i8, i8, i8, i8)", inline=True)
 def _loop_at(past, history, place64, round64, quarter):
     """What the loop of length `round64` plays at a place: its end fades into what lies before its beginning."""
     value = heard_at(past, history, place64)
@@ -76,7 +76,7 @@ def periods_begin(state_address, frames):
         header.most_periods += 1
 
 
-@kernel("f8(i8, i8)")
+@kernel("f8(i8, i8)", inline=True)
 def periods_value(state_address, channel):
     """The repetition's value for the frame that is being made."""
     header = carray(pointer_void(state_address), 1, HEADER)[0]
@@ -89,7 +89,7 @@ def periods_value(state_address, channel):
     return value
 
 
-@kernel("void(i8, i8)")
+@kernel("void(i8, i8)", inline=True)
 def periods_step(state_address, position):
     """Go on by one frame; `position` is the frame that comes next."""
     header = carray(pointer_void(state_address), 1, HEADER)[0]

@@ -106,7 +106,7 @@ def _spike(address, memory, now_ms):
     return s.spike_ms[memory] if age_ms <= 0.0 else s.spike_ms[memory] * math.exp(-age_ms / FORGET_MS[memory])
 
 
-@kernel("f8(f8)")
+@kernel("f8(f8)", inline=True)
 def _covering(spike_ms):
     """The least delay that, stretched while nothing arrives, lasts through a spike."""
     return spike_ms if spike_ms <= DRAIN_AFTER_MS else (spike_ms + DRAIN_GAIN * DRAIN_AFTER_MS) / (1.0 + DRAIN_GAIN)

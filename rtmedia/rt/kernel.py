@@ -27,6 +27,7 @@ from numba.core.errors import NumbaError
 from numba.extending import intrinsic
 
 from rtmedia.rt.cache import discard, kernel_cache_dir
+from rtmedia.rt.compiled import Kernel
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -52,27 +53,28 @@ def _cache_of(directory: Path | None) -> Iterator[None]:
             numba_config.CACHE_DIR = before
 
 
-def _compile(compiler: Callable[..., Any], signature: Any, function: Callable[..., Any], **options: Any) -> Any:
-    """Compile, or load what was compiled before. A cache that cannot be used costs time, never the start.
+def inline_dispatcher(function: Callable[..., Any], signature: Any) -> Any:
+    """Numba's own function for a kernel that is part of its callers; what they take over is kept on disk.
 
     numba lets the disk's troubles through: a file cut short by a power failure, a full disk, a directory
     that another process removed. All of them end in one uncached compilation, after which the next start
     finds no broken file.
     """
+    options = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     directory = kernel_cache_dir(function.__code__.co_filename)
     with _cache_of(directory):
         try:
-            return compiler(signature, cache=directory is not None, error_model="numpy", **options)(function)
+            return numba.njit(signature, cache=directory is not None, **options)(function)
         except NumbaError:
             raise  # the kernel's own fault: compiling it again would only say so again
         except Exception:
             if directory is None:
                 raise
             discard(directory)
-            return compiler(signature, cache=False, error_model="numpy", **options)(function)
+            return numba.njit(signature, **options)(function)
 
 
-def kernel(signature: str | list[str], *, keep_gil: bool = False) -> Callable[[F], F]:
+def kernel(signature: str, *, keep_gil: bool = False, inline: bool = False) -> Callable[[F], F]:
     """Compile for the audio path: no GIL, cached, NumPy's rules for division by zero.
 
     Parameters
@@ -82,24 +84,26 @@ def kernel(signature: str | list[str], *, keep_gil: bool = False) -> Callable[[F
     keep_gil
         For work of about a microsecond that Python calls directly: whoever gives the GIL away beside a busy thread
         may get it back only after the switch interval, 5 ms later. Between kernels it makes no difference.
+    inline
+        For what is too small to be called (some instructions, or inside a loop over frames): it becomes a part of
+        each kernel that calls it. All others are compiled once, and called.
     """
 
     def decorate(function: F) -> F:
-        made: F = _compile(numba.njit, signature, function, nogil=not keep_gil)
+        made: Any = Kernel(function, signature, keep_gil=keep_gil, inline=inline)
         return made
 
     return decorate
 
 
-def callback(signature: Any) -> Callable[[Callable[..., Any]], Any]:
+def callback(signature: str) -> Callable[[Callable[..., Any]], Any]:
     """Compile a C function that is called through its ``.address``.
 
-    Numba's C functions hand the exception state to the interpreter when they raise: a callback
-    must therefore be written so that it cannot.
+    It must be written so that it cannot raise: an exception ends the call, and nobody hears of it.
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
-        return _compile(numba.cfunc, signature, function, nopython=True)
+        return Kernel(function, signature)
 
     return decorate
 

@@ -16,31 +16,31 @@ from numba import carray
 from rtmedia.rt.kernel import kernel, load_acquire, pointer_f4, pointer_f8, pointer_i8, pointer_u1, store_release
 
 
-@kernel("f4[::1](i8, i8)")
+@kernel("f4[::1](i8, i8)", inline=True)
 def view_f4(address, count):
     """`count` float32 at `address`, without a copy."""
     return carray(pointer_f4(address), count)
 
 
-@kernel("f4[:, ::1](i8, i8, i8)")
+@kernel("f4[:, ::1](i8, i8, i8)", inline=True)
 def view_block(address, frames, channels):
     """A block: float32 ``(frames, channels)``, C order, at `address`."""
     return carray(pointer_f4(address), (frames, channels))
 
 
-@kernel("f8[::1](i8, i8)")
+@kernel("f8[::1](i8, i8)", inline=True)
 def view_f8(address, count):
     """`count` float64 at `address`, without a copy."""
     return carray(pointer_f8(address), count)
 
 
-@kernel("i8[::1](i8, i8)")
+@kernel("i8[::1](i8, i8)", inline=True)
 def view_i8(address, count):
     """`count` int64 at `address`, without a copy."""
     return carray(pointer_i8(address), count)
 
 
-@kernel("u1[::1](i8, i8)")
+@kernel("u1[::1](i8, i8)", inline=True)
 def view_u1(address, count):
     """`count` octets at `address`, without a copy."""
     return carray(pointer_u1(address), count)

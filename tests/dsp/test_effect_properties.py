@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 import pytest
 from numba.core import config as numba_config
@@ -177,7 +178,7 @@ def call_often(times, function, block, frames, channels, state):
         call_effect(function, block, frames, channels, state)
 
 
-@kernel("f8(i8)")
+@numba.njit("f8(i8)")  # a kernel could not: it does not link
 def allocate(frames):
     return np.zeros(frames).sum()
 

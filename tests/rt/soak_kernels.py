@@ -6,6 +6,7 @@ away when the ring is full or empty, and ends with a negative number at its dead
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 from numba import carray
 
@@ -236,6 +237,6 @@ def every_operation(frames, records, cell, words, times):
     return total + now_ns() % 2
 
 
-@kernel("i8(i8)")
+@numba.njit("i8(i8)")  # a kernel could not: it does not link
 def an_allocation(count):
     return np.empty(count, np.int64).shape[0]

@@ -9,7 +9,6 @@ from numba import types
 from numba.core.errors import NumbaError
 
 from rtmedia.rt import cell, clock, plugin, ring
-from rtmedia.rt import kernel as kernel_module
 from rtmedia.rt.kernel import copy_octets, kernel, load_acquire, store_release
 from rtmedia.rt.memory import aligned_zeros, view_block, view_f4, view_f8, view_i8, view_u1
 
@@ -46,22 +45,6 @@ def test_an_error_in_a_kernel_is_the_compilers_own_and_said_once():
     assert caught.value.__context__ is None or isinstance(caught.value.__context__, NumbaError)
 
 
-def test_a_full_disk_means_compiling_without_a_cache(monkeypatch, tmp_path):
-    (tmp_path / "half-written").touch()
-    monkeypatch.setattr(kernel_module, "kernel_cache_dir", lambda source: tmp_path)
-    asked = []
-
-    def compiler(signature, *, cache, **options):
-        asked.append(cache)
-        if cache:
-            raise OSError(28, "No space left on device")
-        return lambda function: function
-
-    assert kernel_module._compile(compiler, "i8()", len_of_nothing := lambda: 0) is len_of_nothing
-    assert asked == [True, False]
-    assert not tmp_path.exists()
-
-
 def test_views_share_the_memory_they_look_at():
     memory = np.arange(8, dtype=np.float64)
     at = memory.ctypes.data
@@ -96,7 +79,7 @@ def test_memory_is_zeroed_aligned_and_of_the_shape_asked_for(shape, dtype):
 
 def test_kernels_have_explicit_signatures_and_release_the_gil():
     assert copy.signatures == [(types.int64,) * 3]
-    assert copy.targetoptions["nogil"]
+    assert not copy.keep_gil
     with pytest.raises(TypeError):
         copy("a", "b", "c")
 
@@ -105,5 +88,5 @@ def test_short_kernels_keep_the_gil_and_long_ones_give_it_away():
     """Beside a busy thread, giving it away for some nanoseconds may cost a switch interval to get it back."""
     short = [getattr(ring, name) for name in dir(ring) if name.startswith("ring_")]
     short += [cell.cell_write, cell.cell_read, clock.now_ns, plugin.wishes_write, plugin.wishes_take]
-    assert not any(made.targetoptions.get("nogil") for made in short)
-    assert all(made.targetoptions["nogil"] for made in (clock.sleep_ns, plugin.run_effect, plugin.run_effect_over, plugin.run_codec))
+    assert all(made.keep_gil for made in short)
+    assert not any(made.keep_gil for made in (clock.sleep_ns, plugin.run_effect, plugin.run_effect_over, plugin.run_codec))

@@ -1,0 +1,187 @@
+"""A kernel: Python's function, its machine code, and what other kernels see of it.
+
+A kernel that stands alone (the rule) has one object file; those that call it jump to its symbol. The
+symbol names the module's generation (`rtmedia.rt.cache`: a hash over every source that it could run),
+so that callers and callee cannot come from different sources. Its code is loaded, or compiled, where it
+is decorated: at import, never later, and so never on a thread.
+
+A kernel that is *inline* is part of its callers. It has code of its own only when Python calls it,
+made at the first call.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import itertools
+import json
+import os
+import platform
+import sys
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+from numba.core import config as numba_config
+from numba.core.compiler_lock import global_compiler_lock
+
+from rtmedia.rt import compile as compile_
+from rtmedia.rt import entry
+from rtmedia.rt.cache import kernel_cache_dir
+
+_MAGIC = b"rtmedia kernel 1\n"
+_numbers = itertools.count(1)
+_symbols: set[str] = set()
+
+
+@functools.cache
+def _machine() -> str:
+    """What machine code depends on beside its source: the processor, the compiler, the interpreter."""
+    versions = (numba.__version__, llvmlite.__version__, platform.python_version(), sys.platform)
+    settings = {name: getattr(numba_config, name, None) for name in ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "ENABLE_AVX")}
+    return f"{versions}{settings}{compile_.code_model()}"
+
+
+class Kernel:
+    """A compiled function.
+
+    Parameters
+    ----------
+    function
+        What is compiled; still there as ``py_func``.
+    signature
+        numba's, explicit.
+    keep_gil : bool
+        Whether a call from Python holds the GIL.
+    inline : bool
+        Whether it is part of its callers. What takes or returns more than numbers and plain arrays always is.
+
+    Attributes
+    ----------
+    from_cache : bool
+        Whether the code was on the disk.
+
+    Notes
+    -----
+    Thread: any, once it is loaded.   Real-time: calls from compiled code, yes.
+    """
+
+    def __init__(self, function: Callable[..., Any], signature: Any, *, keep_gil: bool = False, inline: bool = False) -> None:
+        functools.update_wrapper(self, function)
+        self.py_func = function
+        self.signature = compile_.signature_of(signature)
+        self.keep_gil = keep_gil
+        self.inline = inline or not entry.can_be_called(self.signature)
+        self.from_cache = False
+        self._count = len(self.signature.args)
+        self._address = 0
+        self._python_address = 0
+        self._python: Callable[..., Any] = self._first_call
+        if not self.inline:
+            self._load()
+
+    @property
+    def signatures(self) -> list[tuple[Any, ...]]:
+        """The types of the arguments, as numba's functions tell them."""
+        return [tuple(self.signature.args)]
+
+    @property
+    def address(self) -> int:
+        """Where the code lies: a C function. An inline kernel is compiled by asking."""
+        if not self._address:
+            self._load()
+        return self._address
+
+    def __call__(self, *arguments: Any) -> Any:
+        if len(arguments) != self._count:  # ctypes would take more
+            raise TypeError(f"{len(arguments)} arguments were given; {self.py_func.__qualname__} takes {self._count}")
+        try:
+            return self._python(*arguments)
+        except ctypes.ArgumentError:
+            return self._python(*entry.exact(self.signature, arguments))
+
+    def _first_call(self, *arguments: Any) -> Any:
+        self._python = self._make_python()
+        return self._python(*arguments)
+
+    def _make_python(self) -> Callable[..., Any]:
+        if entry.can_be_called(self.signature):
+            self._load()
+            made = entry.python_function(self.signature, self._python_address, self.keep_gil)
+            if made is not None:
+                return made
+        return numba.njit(self.signature, nogil=not self.keep_gil, error_model="numpy")(self.py_func)  # type: ignore[no-any-return]
+
+    @property
+    def _numba_type_(self) -> Any:
+        return self._seen_by_numba._numba_type_ if self.inline else self._seen_by_numba
+
+    @functools.cached_property
+    def _seen_by_numba(self) -> Any:
+        """What stands for this kernel in a caller: its own code, or a call of its symbol."""
+        if self.inline:
+            from rtmedia.rt.kernel import inline_dispatcher
+
+            return inline_dispatcher(self.py_func, self.signature)
+        return compile_.caller_type(self.py_func, self.signature, self.symbol)
+
+    def _load(self) -> None:
+        with global_compiler_lock:
+            if self._address:
+                return
+            path = self._choose_symbol()
+            found = _read(path, self.symbol) if path is not None else None
+            if found is None:
+                code, needs = compile_.compile_object(self.py_func, self.signature, self.symbol)
+                if path is not None:
+                    _write(path, self.symbol, code, needs)
+            else:
+                code = found
+            self.from_cache = found is not None
+            _symbols.add(self.symbol)
+            self._address, self._python_address = compile_.link(code, self.symbol, entry.python_symbol(self.signature, self.symbol))
+
+    def _choose_symbol(self) -> Path | None:
+        """Name the code; returns the file for it, None where it cannot be kept.
+
+        A function inside a function, and a module that is loaded twice, may be another one under the same name.
+        """
+        code = self.py_func.__code__
+        directory = kernel_cache_dir(code.co_filename)
+        name = self.py_func.__qualname__
+        self.symbol = f"{directory.name}.{name}.{self._digest}" if directory is not None else f"{name}.{next(_numbers)}"
+        if "<locals>" in name or self.symbol in _symbols or self.py_func.__closure__:
+            self.symbol += f".{next(_numbers)}"
+            return None
+        return directory / f"{name}.{self._digest}.kernel" if directory is not None else None
+
+    @functools.cached_property
+    def _digest(self) -> str:
+        return hashlib.sha256(f"{self.signature}{_machine()}".encode()).hexdigest()[:12]
+
+
+def _read(path: Path, symbol: str) -> bytes | None:
+    """The object in file `path`; None where there is none that can be used."""
+    try:
+        octets = path.read_bytes()
+        magic, head, code = octets.split(b"\n", 2)
+        facts = json.loads(head)
+    except (OSError, ValueError):
+        return None
+    good = magic + b"\n" == _MAGIC and facts["symbol"] == symbol and facts["crc"] == zlib.crc32(code)
+    return code if good and compile_.can_link(tuple(facts["needs"])) else None
+
+
+def _write(path: Path, symbol: str, code: bytes, needs: tuple[str, ...]) -> None:
+    """Keep an object. A disk that does not want it costs time at the next start, never this one."""
+    head = json.dumps({"symbol": symbol, "crc": zlib.crc32(code), "needs": needs}).encode()
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(_MAGIC + head + b"\n" + code)
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
