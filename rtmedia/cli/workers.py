@@ -49,13 +49,14 @@ def carry_out(work: Work[T, R], tasks: Sequence[T], jobs: int, told: Told[R]) ->
 
 def _elsewhere(work: Work[T, R], tasks: Sequence[T], jobs: int, told: Told[R]) -> None:
     context: Any = get_context("spawn")
+    hears = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN  # a shell's background job does not
     waiting = list(range(len(tasks)))[::-1]
     workers: dict[Any, tuple[Any, int]] = {}  # our end of the pipe -> process, task
     try:
         while waiting or workers:
             while waiting and len(workers) < jobs:
                 ours, theirs = context.Pipe()
-                process = context.Process(target=_worker, args=(theirs, work), daemon=True)
+                process = context.Process(target=_worker, args=(theirs, work, hears), daemon=True)
                 with _deaf():
                     process.start()
                 theirs.close()
@@ -107,9 +108,9 @@ def _deaf() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _worker(pipe: Any, work: Work[Any, Any]) -> None:
-    # Ctrl-C goes to us as well: what is half written is removed on the way out.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+def _worker(pipe: Any, work: Work[Any, Any], hears: bool) -> None:
+    if hears:  # Ctrl-C goes to us as well: what is half written is removed on the way out
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def tell(amount: float) -> None:
         try:
