@@ -80,6 +80,10 @@ def preset(name: str) -> tuple[Effect, ...]:
     ConfigError
         There is none of this name.
 
+    Notes
+    -----
+    Thread: any.   Real-time: no (loads kernels).
+
     Examples
     --------
     >>> [effect.name for effect in preset("transparent")]

@@ -46,7 +46,7 @@ def plot_before_after(path: Path, title: str, subtitle: str, seconds: float, bef
         bar = figure.colorbar(image, cax=figure.add_subplot(grid[:2, 1]))
         bar.set_label("level of a sine, dB of full scale")
         bar.outline.set_visible(False)
-        _draw_loudness(lower, seconds, before, after)
+        _draw_loudness(lower, before, after)
         lower.set_xlim(0.0, seconds)
         step_s = next((step for step in _STEPS_S if seconds / step <= 12), 3_600.0 * np.ceil(seconds / 12 / 3_600))
         if seconds >= 5:
@@ -92,7 +92,7 @@ def _draw_spectrogram(axes: Any, levels_db: npt.NDArray[np.float64], hearing: He
     return image
 
 
-def _draw_loudness(axes: Any, seconds: float, before: Hearing, after: Hearing) -> None:
+def _draw_loudness(axes: Any, before: Hearing, after: Hearing) -> None:
     sides = ((before, before.found(), _BEFORE, "before"), (after, after.found(), _AFTER, "after"))
     shown: list[tuple[Heard, str, str]] = []
     dense = len(before.momentary_lufs) > _MOST_POINTS

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from rtmedia.cli.terminal import clock
 from rtmedia.stats import Stats
 
@@ -83,7 +85,8 @@ def _chain(stats: Stats) -> list[tuple[str, str]]:
     off = {name.replace("_", " ") for name in stats.bypassed}
     if not late:
         return []
-    parts = [f"{name}{' (off)' if name.rstrip(' 0123456789') in off else ''} {late_ms:.1f}" for name, late_ms in late.items()]
+    # Of two effects with one name the second is called "name 2".
+    parts = [f"{name}{' (off)' if {name, re.sub(r' [0-9]+$', '', name)} & off else ''} {late_ms:.1f}" for name, late_ms in late.items()]
     return [("chain", f"{' + '.join(parts)} = {sum(late.values()):.1f} ms")]
 
 

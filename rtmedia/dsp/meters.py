@@ -38,7 +38,7 @@ from rtmedia.errors import ConfigError
 from rtmedia.ports import Format
 from rtmedia.rt.kernel import EFFECT_SIGNATURE, callback, kernel, pointer_void
 from rtmedia.rt.memory import view_f4, view_f8
-from rtmedia.rt.plugin import TAKEN_FIELDS, WISH_FIELDS, Instance
+from rtmedia.rt.plugin import WISH_FIELDS, Instance
 from rtmedia.units import db_of_gain, frames_of_ms
 
 FLOOR_DB = -120.0
@@ -46,7 +46,6 @@ FLOOR_DB = -120.0
 HEADER = header_dtype(
     [
         *WISH_FIELDS,
-        *TAKEN_FIELDS,
         # the readings
         ("peak_db", "f4"),  # of the last 100 ms, samples only
         ("rms_db", "f4"),  # of the last 100 ms, over all channels

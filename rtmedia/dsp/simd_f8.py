@@ -59,7 +59,6 @@ _SINE = (
     -2.5030268178364796e-08,
     1.541121959529151e-10,
 )
-_LOG10_OF_2 = math.log10(2.0)
 _ROUND = 6755399441055744.0  # 1.5 * 2^52: adding it leaves the nearest integer in the last bits
 _ROOT_HALF = 0x3F3504F3  # sqrt(1/2) as float32
 

@@ -207,7 +207,7 @@ class Switch:
     Thread: the instance belongs to one.   Real-time: yes, where the effect is.   Latency: the effect's, on and off.
     A switch takes 20 ms; turned back on the way, it goes back from where it is. Off, samples that are not finite become 0. An engine
     puts one around each of its effects (``Config(bypass=…)``, ``engine.update(bypass=…)``). The settings of the effect go to
-    ``instance.inner.update``.
+    ``instance.settings.update``, not to ``instance.inner``: there the switch writes, on its own thread.
 
     Examples
     --------

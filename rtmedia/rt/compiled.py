@@ -41,7 +41,8 @@ _symbols: set[str] = set()
 @functools.cache
 def _machine() -> str:
     """What machine code depends on beside its source: the processor, the compiler, the interpreter."""
-    versions = (numba.__version__, llvmlite.__version__, platform.python_version(), sys.platform)
+    # An object's head is longer where the interpreter has no lock; such a build may have the same version.
+    versions = (numba.__version__, llvmlite.__version__, platform.python_version(), sys.platform, object.__basicsize__)
     settings = {name: getattr(numba_config, name, None) for name in ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "ENABLE_AVX")}
     return f"{versions}{settings}{compile_.code_model()}"
 

@@ -108,7 +108,8 @@ class Instance:
     Parameters
     ----------
     function
-        A ``numba.cfunc`` with `rtmedia.rt.kernel.EFFECT_SIGNATURE`, or an address of a C function; kept alive.
+        What `rtmedia.rt.kernel.callback` makes of `rtmedia.rt.kernel.EFFECT_SIGNATURE` (or anything with such an ``address``), or the
+        address of a C function; kept alive.
     state : record array, shape (1,)
         Begins with `WISH_FIELDS`; initialised by the effect's ``make``.
     latency_frames : int

@@ -12,5 +12,10 @@ def test_the_delay_of_the_chain_is_told_effect_by_effect_and_what_is_off_is_mark
     assert rows["chain"] == "spectral gate (off) 10.0 + gain (off) 0.0 + gain 2 (off) 0.0 + resampler 1.5 + limiter 1.5 = 13.0 ms"
 
 
+def test_an_effect_whose_own_name_ends_in_a_number_is_marked_too():
+    rows = dict(summary_rows(Stats(chain_ms={"eq_2": 1.0, "eq": 0.0}, bypassed=("eq_2",))))
+    assert rows["chain"] == "eq 2 (off) 1.0 + eq 0.0 = 1.0 ms"
+
+
 def test_before_there_is_a_chain_nothing_is_said_about_it():
     assert "chain" not in dict(summary_rows(Stats()))
