@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rtmedia.dsp.compressor import QUANTUM, Compressor
+from rtmedia.dsp.compressor import Compressor
+from rtmedia.dsp.compressor_frames import QUANTUM
 from rtmedia.ports import Format
 
 RECORDINGS = Path(__file__).resolve().parents[1] / "tests" / "data" / "compressor"

@@ -161,7 +161,8 @@ def _as_block(audio: npt.ArrayLike) -> Block:
         raise ConfigError(
             f"audio has shape {samples.shape}; it must be (frames,) or (frames, channels) with 1 or 2 channels: transpose it or mix it down"
         )
-    block: Block = (samples[:, None] if samples.ndim == 1 else samples).astype(np.float32, order="C")
+    with np.errstate(over="ignore"):  # a double that is too large becomes infinite, which the effects take for silence
+        block: Block = (samples[:, None] if samples.ndim == 1 else samples).astype(np.float32, order="C")
     if samples.dtype == np.int16:
         block /= np.float32(32768)
     return block

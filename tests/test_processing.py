@@ -131,3 +131,10 @@ def test_a_piece_of_another_kind_is_refused(block):
 
 def test_a_setting_may_be_a_number_of_numpy():
     assert Gain(np.float32(3)).make(Format(16_000), 160).state["wish"][0, 0] == 3
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_double_too_large_for_a_float_is_silence():
+    x = np.zeros(1_000)
+    x[500] = 1e300
+    assert np.array_equal(process(x, 16_000, ()), np.zeros(1_000, np.float32))

@@ -4,7 +4,7 @@ Below the threshold nothing; from there to the knee's end an exponential; beyond
 The constants are found once per change of settings, one number at a time; the curve itself is drawn for eight frames at a time.
 
 All of it is float32 in a fixed order of operations, because the recorded output it is compared with was computed so (see
-`rtmedia.dsp.compressor`). A bare ``0.05 * x`` would silently compute in double: every literal is wrapped.
+`rtmedia.dsp.compressor_frames`). A bare ``0.05 * x`` would silently compute in double: every literal is wrapped.
 """
 
 from __future__ import annotations

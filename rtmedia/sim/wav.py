@@ -148,7 +148,9 @@ def _samples(raw: bytes, layout: _Layout, name: str) -> npt.NDArray[np.float32]:
     if decoded is None:
         raise ConfigError(f"{name} is coded as WAVE format {layout.tag} with {layout.bits} bits, which is not supported; {_HINT}")
     # A float file may hold anything; one NaN would silence every filter behind it.
-    return np.nan_to_num(decoded.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0).reshape(-1, layout.channels)
+    with np.errstate(over="ignore"):
+        narrow = decoded.astype(np.float32)
+    return np.nan_to_num(narrow, nan=0.0, posinf=0.0, neginf=0.0).reshape(-1, layout.channels)
 
 
 def _decode(raw: bytes, tag: int, bits: int) -> npt.NDArray[Any] | None:

@@ -12,7 +12,8 @@ from rtmedia.cli.play import play
 from rtmedia.cli.process import process
 from rtmedia.cli.simulate import simulate
 from rtmedia.dsp.compressor import Compressor
-from rtmedia.dsp.gate import NoiseProfile, SpectralGate
+from rtmedia.dsp.gate import SpectralGate
+from rtmedia.dsp.noise_profile import NoiseProfile
 from rtmedia.errors import ConfigError
 from rtmedia.presets import LIVE, OFFLINE, preset
 

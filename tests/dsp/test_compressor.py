@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rtmedia.dsp.compressor import LIMITS, Compressor
+from rtmedia.dsp.compressor import Compressor
+from rtmedia.dsp.compressor_frames import LIMITS
 from rtmedia.errors import ConfigError
 from rtmedia.ports import RATES_HZ, Format
 from tests.dsp.compressor_reference import compress

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rtmedia.dsp.gate import NoiseProfile, SpectralGate, learn_noise
+from rtmedia.dsp.gate import SpectralGate
+from rtmedia.dsp.noise_profile import NoiseProfile, learn_noise
 from rtmedia.errors import ConfigError
 from rtmedia.ports import RATES_HZ, Format
 
