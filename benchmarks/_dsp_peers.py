@@ -264,8 +264,9 @@ def _afftdn() -> Callable[[Sound], Sound]:
     return bulk
 
 
-#: It follows the noise; without that it would have to be told the level of each recording's noise.
-AFFTDN_SETTINGS = "tn=1"
+#: It expects a noise floor at -50 dB unless told otherwise, and then hardly touches noise as loud as this: with -25 dB to start
+#: from, up to 30 dB of reduction and the floor followed it did best on clips of the dev split.
+AFFTDN_SETTINGS = "nr=30:nf=-25:tn=1:ad=0.9"
 
 
 def suppressors() -> tuple[list[Suppressor], list[str]]:
