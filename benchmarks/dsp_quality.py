@@ -182,7 +182,7 @@ def main() -> None:
     asked = arguments()
     peers, missing = suppressors()
     if missing:
-        print(f"not installed, left out: {', '.join(missing)}")
+        print(f"not installed, left out: {'; '.join(missing)}")
     if asked.peer:
         peers = [peer for peer in peers if peer.name == OURS or any(word.lower() in peer.name.lower() for word in asked.peer)]
     rows, ratios = short_times(peers, 3 if asked.tiny else 500)
