@@ -23,9 +23,10 @@ from numba import carray
 
 from rtmedia.codec import codec_named
 from rtmedia.ports import EPOCH_SHIFT, FLAG_NEW_EPOCH, Effect
+from rtmedia.presets import LIVE, preset
 from rtmedia.protocol.media_v1 import MediaV1
 from rtmedia.rooms.doorways import WIRE_DTYPE
-from rtmedia.rooms.line import Line, default_effects
+from rtmedia.rooms.line import Line
 from rtmedia.rooms.walk import deliver, tick
 from rtmedia.rt.clock import now_ns
 from rtmedia.rt.kernel import copy_octets, kernel, pointer_void
@@ -200,7 +201,7 @@ def whole_line(segments: int) -> list[Row]:
         peers = {"copy of the same octets": copy_peer(device_rate_hz, octets)}
         for network, material in streams.items():
             peers[f"line, {network}, no effects"] = line_peer(device_rate_hz, (), *material)
-            peers[f"line, {network}, default effects"] = line_peer(device_rate_hz, default_effects(), *material)
+            peers[f"line, {network}, default effects"] = line_peer(device_rate_hz, preset(LIVE), *material)
         if device_rate_hz == RATE_HZ or resample_poly is not None:
             peers["Python callback on a queue, no effects"] = python_peer(device_rate_hz, octets)
         times = in_turn(peers, segments)

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from rtmedia.dsp.gain import Gain
     from rtmedia.dsp.gate import SpectralGate
     from rtmedia.dsp.limiter import Limiter
+    from rtmedia.dsp.meters import Loudness, Meter, loudness
+    from rtmedia.dsp.noise_profile import NoiseProfile, learn_noise
+    from rtmedia.dsp.normalizer import LoudnessNormalizer
+    from rtmedia.dsp.switch import Switch
     from rtmedia.engine import Engine
     from rtmedia.errors import (
         AuthError,
@@ -25,7 +29,9 @@ if TYPE_CHECKING:
         StateError,
         WireError,
     )
-    from rtmedia.processing import process
+    from rtmedia.ports import Effect, Format
+    from rtmedia.presets import preset
+    from rtmedia.processing import Chain, process
     from rtmedia.simulation import SimulationReport, simulate
     from rtmedia.stats import Stats
 
@@ -38,12 +44,23 @@ _HOMES = {
     "Engine": "engine",
     "simulate": "simulation",
     "process": "processing",
+    "Chain": "processing",
+    "preset": "presets",
+    "Effect": "ports",
+    "Format": "ports",
     "SimulationReport": "simulation",
     "Stats": "stats",
     "SpectralGate": "dsp.gate",
     "Compressor": "dsp.compressor",
     "Gain": "dsp.gain",
     "Limiter": "dsp.limiter",
+    "LoudnessNormalizer": "dsp.normalizer",
+    "NoiseProfile": "dsp.noise_profile",
+    "learn_noise": "dsp.noise_profile",
+    "Meter": "dsp.meters",
+    "Loudness": "dsp.meters",
+    "loudness": "dsp.meters",
+    "Switch": "dsp.switch",
     "RtmediaError": "errors",
     "ConfigError": "errors",
     "StateError": "errors",

@@ -33,7 +33,8 @@ def make_line(config: Config, device_rate_hz: int) -> Line:
     Thread: any.   Real-time: no; loads the kernels when they are not there yet.
     """
     from rtmedia.codec import codec_named
-    from rtmedia.rooms.line import Line, default_effects
+    from rtmedia.presets import effects_of
+    from rtmedia.rooms.line import Line
 
     jitter = config.jitter
     return Line(
@@ -41,7 +42,8 @@ def make_line(config: Config, device_rate_hz: int) -> Line:
         channels=config.channels,
         device_rate_hz=device_rate_hz,
         codec=codec_named(config.codec),
-        effects=config.effects if config.effects is not None else default_effects(),
+        effects=effects_of(config.effects),
+        bypass=config.bypass,
         transport="tcp" if jitter.transport == "auto" else jitter.transport,  # every source so far is a WebSocket
         profile=jitter.profile,
         price_ms=jitter.price_ms,

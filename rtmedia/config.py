@@ -11,10 +11,14 @@ from typing import Any, Literal
 
 from rtmedia.errors import ConfigError
 from rtmedia.ports import RATES_HZ, Effect
+from rtmedia.presets import check_bypass, check_effects, names_of
 from rtmedia.units import without_query
 
 #: What the media API asks for (both are needed).
 SCOPES = ("media:streaming:read", "platform:media:streaming")
+
+#: What the limiter can be set to, as `rtmedia.dsp.limiter` has it: known without loading it.
+CEILING_DB = (-40.0, 0.0)
 
 
 def _check(condition: bool, message: str) -> None:
@@ -197,7 +201,11 @@ class Config:
     jitter
         See `Jitter`.
     effects
-        In order; ``None`` is spectral gate and compressor; ``()`` is none. The limiter always follows.
+        In order, or the name of a preset (`rtmedia.presets`); ``None`` is ``"voice-low-latency"``, ``()`` or ``"transparent"``
+        is none. The limiter always follows.
+    bypass
+        Names of effects that begin switched off. They keep running and keep their delay: ``engine.update(bypass=())``
+        switches them on without a click. An effect that shall never be heard is better left out of `effects`.
     gain_db, ceiling_db
         Gain before the limiter, and the limiter's ceiling.
     on_pause, hold_limit_s
@@ -228,7 +236,8 @@ class Config:
     block_ms: float = 10.0
     lead_ms: float = 20.0
     jitter: Jitter = field(default_factory=Jitter)
-    effects: tuple[Effect, ...] | None = None
+    effects: str | tuple[Effect, ...] | None = None
+    bypass: tuple[str, ...] = ()
     gain_db: float = 0.0
     ceiling_db: float = -1.0
     on_pause: Literal["live", "hold"] = "live"
@@ -239,6 +248,8 @@ class Config:
     def __post_init__(self) -> None:
         if isinstance(self.effects, list):
             object.__setattr__(self, "effects", tuple(self.effects))
+        check_effects(self.effects)
+        object.__setattr__(self, "bypass", check_bypass(self.bypass, names_of(self.effects)))
         scheme = self.source.partition(":")[0]
         _check(
             scheme in ("ws", "wss", "loopback"),
@@ -263,7 +274,7 @@ class Config:
             ("idle_timeout_s", 0, 86_400),
             ("lead_ms", 5, 500),
             ("gain_db", -60, 40),
-            ("ceiling_db", -40, 0),
+            ("ceiling_db", *CEILING_DB),
             ("hold_limit_s", 0.1, 300),
             ("metrics_interval_s", 0, 3600),
         ):
@@ -272,8 +283,6 @@ class Config:
             _check(number and low <= value <= high, f"{name} is {value!r}; it must be a number between {low} and {high}")
         _check(self.block_ms == 10.0, f"block_ms is {self.block_ms}; only 10 ms blocks are supported")
         _check(self.on_pause in ("live", "hold"), f"on_pause is {self.on_pause!r}; choose 'live' or 'hold'")
-        for effect in self.effects or ():
-            _check(isinstance(effect, Effect), f"effects holds {effect!r}; every entry needs name, make and values (rtmedia.ports.Effect)")
 
     def __repr__(self) -> str:
         """As for any dataclass, but the source without its query: tokens may live there."""

@@ -18,7 +18,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -242,20 +242,53 @@ class Engine:
                 event = self._events.popleft()
             yield event
 
-    def update(self, *, gain_db: float | None = None, ceiling_db: float | None = None, effects: tuple[Effect, ...] | None = None) -> None:
+    def update(
+        self,
+        *,
+        gain_db: float | None = None,
+        ceiling_db: float | None = None,
+        effects: str | Sequence[Effect] | None = None,
+        settings: Mapping[str, Mapping[str, Any]] | None = None,
+        bypass: Iterable[str] | None = None,
+    ) -> None:
         """Change settings while playing; taken up between two blocks, without a click.
+
+        Parameters
+        ----------
+        gain_db, ceiling_db
+            Of the stations behind the effects.
+        effects
+            The same effects in the same order with new settings.
+        settings
+            The same, effect by effect: ``{"compressor": {"ratio": 4}}``. What is not named stays.
+        bypass
+            The names of all effects that shall be off from now on; ``()`` switches all of them on. A switch is a cross-fade of
+            20 ms; the delay stays the same.
 
         Raises
         ------
         ConfigError
-            A value is out of range, or `effects` are others than those the engine was built with.
+            A value is out of range, a name is not in the chain, `effects` are others than those the engine was built with, or a
+            setting is fixed when an effect is made, as its latency is. Nothing is changed then.
         StateError
             The engine is not running.
+
+        Examples
+        --------
+        >>> engine.update(bypass=("spectral_gate",))             # doctest: +SKIP
+        >>> engine.update(settings={"compressor": {"ratio": 4}}) # doctest: +SKIP
         """
         with self._lock:
             if self._state not in ("running", "paused") or self._line is None:
                 raise StateError(f"update was called while {self._state}; an engine can be updated while running or paused")
-            self._line.update(gain_db=gain_db, ceiling_db=ceiling_db, effects=effects)
+            self._line.update(gain_db=gain_db, ceiling_db=ceiling_db, effects=effects, settings=settings, bypass=bypass)
+
+    @property
+    def effects(self) -> tuple[Effect, ...]:
+        """The chain with its present settings, in order."""
+        from rtmedia.presets import effects_of
+
+        return self._line.descriptions if self._line is not None else effects_of(self.config.effects)
 
     def stats(self) -> Stats:
         """A frozen snapshot; totals only grow. After the end, the last one."""

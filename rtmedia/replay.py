@@ -26,7 +26,7 @@ from rtmedia.ports import FLAG_END_OF_STREAM, Block
 from rtmedia.rooms.control import Control
 from rtmedia.rooms.line import Line
 from rtmedia.rooms.recorder import TABLES
-from rtmedia.rooms.render import GAIN_PLACE
+from rtmedia.rooms.render import GAIN_PLACE, SWITCH_PLACE
 from rtmedia.rooms.replay import Replay
 from rtmedia.sim.measures import shares, stops
 
@@ -67,7 +67,8 @@ def replay(path: str | Path, config: Config | None = None) -> Replayed:
     config = config_of(session.settings) if config is None else config
     line = make_line(config, device_rate_of(session.settings))
     wanted = session.changes["place"]
-    if np.any((wanted >= len(line.effects)) & (wanted < GAIN_PLACE)):
+    wanted = np.where(wanted >= SWITCH_PLACE, wanted - SWITCH_PLACE, wanted)[(wanted < GAIN_PLACE) | (wanted >= SWITCH_PLACE)]
+    if np.any(wanted >= len(line.effects)):
         raise ConfigError(
             f"capture {path}: a change is for effect {int(wanted.max())}, but there are {len(line.effects)}; the file is damaged"
         )

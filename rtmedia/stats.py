@@ -79,6 +79,10 @@ class Stats:
     rms_dbfs: float = -120.0
     limiter_reduction_db: float = 0.0
 
+    # the chain behind the jitter buffer
+    chain_ms: dict[str, float] = field(default_factory=dict)  # delay of each effect, of resampler and limiter, on or off
+    bypassed: tuple[str, ...] = ()  # effects that are switched off
+
     # latency, packet on the socket to sample handed to the device: terms and their sum, p50 and p95
     latency_ms: dict[str, dict[str, float]] = field(default_factory=dict)
 

@@ -124,6 +124,10 @@ def test_a_life_with_pauses_updates_captions_and_a_stop(scaled):
         engine.resume()
         assert engine.state == "running"
         engine.update(gain_db=-6.0, effects=(Gain(-3.0),))
+        engine.update(settings={"gain": {"gain_db": -2.0}}, bypass=("gain",))
+        assert engine.effects == (Gain(-2.0),)
+        assert engine.stats().bypassed == ("gain",)
+        assert list(engine.stats().chain_ms) == ["gain", "resampler", "limiter"]
         with pytest.raises(ConfigError):
             engine.update(effects=())
         with pytest.raises(ConfigError):

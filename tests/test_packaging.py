@@ -93,6 +93,12 @@ def test_the_readme_simulates_as_it_says(tmp_path: Path, scaled: Callable[[float
     assert "'concealed_pct'" in result.stdout or "concealed" in result.stdout
 
 
+def test_the_readme_cleans_a_recording_as_it_says(tmp_path: Path, scaled: Callable[[float], float]) -> None:
+    result = python(readme_example("process"), cwd=tmp_path, timeout=scaled(240))
+    assert result.returncode == 0, result.stderr
+    assert len(result.stdout.split()) == 2
+
+
 @pytest.mark.live
 def test_the_readme_plays_as_it_says(tmp_path: Path, sound_server: SoundServer, scaled: Callable[[float], float]) -> None:
     pytest.importorskip("pyaudio")

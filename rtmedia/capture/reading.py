@@ -14,7 +14,7 @@ from rtmedia.capture.settings import layout_of
 from rtmedia.errors import ConfigError
 from rtmedia.io.capture import CaptureContents, read_capture
 from rtmedia.rooms.recorder import TABLES
-from rtmedia.rooms.render import LIMITER_PLACE, MOST_BLOCKS
+from rtmedia.rooms.render import MAX_EFFECTS, MOST_BLOCKS, SWITCH_PLACE
 from rtmedia.rt.plugin import MAX_WISHES
 from rtmedia.units import NS_PER_S
 
@@ -81,7 +81,7 @@ def read_session(path: str | Path) -> Session:
     decoded = decoded[(decoded["number"] >= 0) & (decoded["number"] < len(wire))]
     times[decoded["number"]] = decoded["time_ns"]
     changes, marks, steps = tables["changes"], tables["marks"], tables["steps"]
-    _check(changes, name, "changes", "place", 0, LIMITER_PLACE)
+    _check(changes, name, "changes", "place", 0, SWITCH_PLACE + MAX_EFFECTS - 1)
     _check(changes, name, "changes", "count", 0, MAX_WISHES)
     _check(marks, name, "marks", "asked", 0, _MOST_CALL)
     _check(marks, name, "marks", "frames", 0, _MOST_CALL)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ from rtmedia.config import Config, Jitter
 from rtmedia.dsp.noise_profile import NoiseProfile
 from rtmedia.errors import ConfigError
 from rtmedia.ports import Effect
+from rtmedia.presets import KINDS, effects_of, kind_of
 
 #: Settings of `rtmedia.Config` that change what is heard once it has arrived; `jitter`, `effects` and the device's rate besides.
 _PLAIN = ("rate_hz", "channels", "codec", "lead_ms", "gain_db", "ceiling_db", "on_pause", "hold_limit_s")
@@ -18,13 +18,11 @@ _PLAIN = ("rate_hz", "channels", "codec", "lead_ms", "gain_db", "ceiling_db", "o
 
 def settings_of(config: Config, device_rate_hz: int) -> dict[str, Any]:
     """What a line is made of, as plain values: equal settings and equal input give equal sound."""
-    from rtmedia.rooms.line import default_effects
-
-    effects = config.effects if config.effects is not None else default_effects()
     settings = {name: getattr(config, name) for name in _PLAIN}
     settings["device_rate_hz"] = device_rate_hz
     settings["jitter"] = asdict(config.jitter)
-    settings["effects"] = [_described(effect) for effect in effects]
+    settings["effects"] = [_described(effect) for effect in effects_of(config.effects)]
+    settings["bypass"] = config.bypass
     plain: dict[str, Any] = json.loads(json.dumps(settings))  # tuples become lists, as when read back
     return plain
 
@@ -50,6 +48,7 @@ def check_settings(config: Config, captured: dict[str, Any]) -> None:
         Names the first setting that differs.
     """
     given = settings_of(config, config.device_rate_hz or device_rate_of(captured))
+    captured = {"bypass": []} | captured  # captures of before there were switches
     for name, value in _flat(given).items():
         before = _flat(captured).get(name)
         if value != before:
@@ -78,7 +77,7 @@ def config_of(captured: dict[str, Any]) -> Config:
         plain = {name: captured[name] for name in _PLAIN}
         jitter = Jitter(**captured["jitter"])
         effects = tuple(_effect(dict(described)) for described in captured["effects"])
-        return Config(**plain, jitter=jitter, effects=effects)
+        return Config(**plain, jitter=jitter, effects=effects, bypass=tuple(captured.get("bypass", ())))
     except ConfigError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as exc:
@@ -96,18 +95,14 @@ def device_rate_of(captured: dict[str, Any]) -> int:
 
 
 def _effect(described: dict[str, Any]) -> Effect:
-    from rtmedia.dsp.compressor import Compressor
-    from rtmedia.dsp.gain import Gain
-    from rtmedia.dsp.gate import SpectralGate
-    from rtmedia.dsp.limiter import Limiter
-
-    kinds: dict[str, Callable[..., Effect]] = {"spectral_gate": SpectralGate, "compressor": Compressor, "gain": Gain, "limiter": Limiter}
     name = described.pop("name")
-    if name not in kinds:
+    short = next((short for short, (known, _) in KINDS.items() if known == name), None)
+    if short is None:
         raise ConfigError(
             f"the capture was made with the effect {name!r}, which is not one of rtmedia's own; give the configuration it was made with"
         )
-    return kinds[name](**described)
+    made: Effect = kind_of(short)(**described)
+    return made
 
 
 def layout_of(dtype: Any) -> list[list[Any]]:

@@ -26,7 +26,8 @@ def demo(
         ),
     ] = None,
     device: opt.DeviceOption = None,
-    effects: opt.EffectsOption = "default",
+    effects: opt.EffectsOption = "voice-low-latency",
+    bypass: opt.Bypass = "",
     gain_db: opt.GainDb = 0.0,
     drift: opt.DriftOption = opt.Drift.splice,
     duration: opt.Duration = None,
@@ -40,7 +41,7 @@ def demo(
 
     A server in a second process sends 46 s of a telephone call over a WebSocket on 127.0.0.1, through the network that --network describes.
     """
-    from rtmedia.cli.effects import parse_effects
+    from rtmedia.cli.effects import parse_effects, parse_names
     from rtmedia.cli.listening import Listening
     from rtmedia.config import Config, Jitter
     from rtmedia.sim.options import ServerOptions
@@ -55,6 +56,7 @@ def demo(
         source=f"loopback:?{query}" if query else "loopback:",
         device=device,
         effects=parse_effects(effects),
+        bypass=parse_names(bypass),
         gain_db=gain_db,
         jitter=Jitter(drift=drift.value),
         capture=capture,

@@ -1,4 +1,4 @@
-"""Effects as an option's text: ``none``, ``default``, ``gate,compressor``, ``gate:depth_db=12,compressor:ratio=4``.
+"""Effects as an option's text: ``voice``, ``none``, ``gate,compressor``, ``gate:depth_db=12,compressor:ratio=4``.
 
 A setting that is text may lie in a file: ``gate:noise=@room.txt``.
 """
@@ -6,31 +6,25 @@ A setting that is text may lie in a file: ``gate:noise=@room.txt``.
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
-from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from rtmedia.errors import ConfigError
 from rtmedia.ports import Effect
+from rtmedia.presets import KINDS, LIVE, OFFLINE, PRESETS, kind_of, preset
 
 GROUP = "rtmedia.effects"
-_BUILT_IN = {
-    "gate": "rtmedia.dsp.gate:SpectralGate",
-    "compressor": "rtmedia.dsp.compressor:Compressor",
-    "limiter": "rtmedia.dsp.limiter:Limiter",
-    "gain": "rtmedia.dsp.gain:Gain",
-}
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 
-def parse_effects(text: str, *, live: bool = True) -> tuple[Effect, ...] | None:
-    """The effects that `text` names; ``None`` for ``default``.
+def parse_effects(text: str, *, live: bool = True) -> str | tuple[Effect, ...]:
+    """The effects that `text` names: a preset (given back as it is, nothing is loaded for it), or a list of effects with settings.
 
     Parameters
     ----------
     live
-        Start from the settings that the engine's default chain has, which knows the length of its blocks.
+        ``default`` is the engine's preset, and an effect's settings start from those that it has there; otherwise it is `OFFLINE`.
 
     Raises
     ------
@@ -38,16 +32,20 @@ def parse_effects(text: str, *, live: bool = True) -> tuple[Effect, ...] | None:
         An unknown effect or setting, or a value of the wrong kind.
     """
     wanted = text.strip()
+    usual = LIVE if live else OFFLINE
     if wanted.lower() == "default":
-        return None
+        return usual
     if wanted.lower() in ("none", ""):
         return ()
-    bases: tuple[Effect, ...] = ()
-    if live:
-        from rtmedia.rooms.line import default_effects
-
-        bases = default_effects()
+    if wanted in PRESETS:
+        return wanted
+    bases = preset(usual)
     return tuple(_effect(part.strip(), bases) for part in wanted.split(","))
+
+
+def parse_names(text: str) -> tuple[str, ...]:
+    """Names separated by commas."""
+    return tuple(name for part in text.split(",") if (name := part.strip()))
 
 
 def _effect(text: str, bases: tuple[Effect, ...]) -> Effect:
@@ -70,9 +68,8 @@ def _effect(text: str, bases: tuple[Effect, ...]) -> Effect:
 
 
 def _kind(name: str) -> Any:
-    if name in _BUILT_IN:
-        module, _, attribute = _BUILT_IN[name].partition(":")
-        return getattr(import_module(module), attribute)
+    if name in KINDS:
+        return kind_of(name)
     points = {point.name: point for point in entry_points(group=GROUP)}
     if name in points:
         try:
@@ -81,7 +78,10 @@ def _kind(name: str) -> Any:
             raise ConfigError(
                 f"effect {name!r} comes from {points[name].value!r}, which cannot be used ({exc}); repair or remove it"
             ) from exc
-    raise ConfigError(f"effect is {name!r}; the known effects are {', '.join(sorted({*_BUILT_IN, *points}))}, or say none or default")
+    raise ConfigError(
+        f"effect is {name!r}; the known effects are {', '.join(sorted({*KINDS, *points}))}, the presets {', '.join(PRESETS)}, "
+        "or say none or default"
+    )
 
 
 def _value(what: str, text: str, default: object) -> object:

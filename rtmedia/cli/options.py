@@ -86,10 +86,15 @@ EffectsOption = Annotated[
     str,
     typer.Option(
         "--effects",
-        metavar="LIST",
-        help="default, none, or e.g. gate,compressor or gate:depth_db=12,compressor:ratio=4.",
+        "--preset",
+        metavar="NAME|LIST",
+        help="A preset (voice, voice-low-latency, transparent), or effects: gate,compressor or gate:depth_db=12,compressor:ratio=4.",
         rich_help_panel=SOUND,
     ),
+]
+Bypass = Annotated[
+    str,
+    typer.Option("--bypass", metavar="NAMES", help="Effects that begin switched off, e.g. gate,compressor.", rich_help_panel=SOUND),
 ]
 GainDb = Annotated[float, typer.Option("--gain-db", metavar="DB", help="Gain before the limiter.", rich_help_panel=SOUND)]
 Capture = Annotated[

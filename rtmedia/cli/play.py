@@ -45,7 +45,8 @@ def play(
         str, typer.Option("--sink", metavar="NAME", help="portaudio, wav:FILE or null.", rich_help_panel=opt.SOUND)
     ] = "portaudio",
     device: opt.DeviceOption = None,
-    effects: opt.EffectsOption = "default",
+    effects: opt.EffectsOption = "voice-low-latency",
+    bypass: opt.Bypass = "",
     gain_db: opt.GainDb = 0.0,
     lead_ms: Annotated[
         float, typer.Option("--lead-ms", metavar="MS", help="Rendered sound that waits for the device.", rich_help_panel=opt.SOUND)
@@ -67,7 +68,7 @@ def play(
     Space pauses, + and - change the volume, q or Ctrl-C ends.
     """
     refuse_tokens(url, str(getattr(context.get_parameter_source("url"), "name", "")))
-    from rtmedia.cli.effects import parse_effects
+    from rtmedia.cli.effects import parse_effects, parse_names
     from rtmedia.cli.listening import Listening
     from rtmedia.config import Config, Credentials, Jitter
 
@@ -88,6 +89,7 @@ def play(
         lead_ms=lead_ms,
         jitter=Jitter(profile=profile.value, price_ms=price_ms, min_delay_ms=min_delay_ms, max_delay_ms=max_delay_ms, drift=drift.value),
         effects=parse_effects(effects),
+        bypass=parse_names(bypass),
         gain_db=gain_db,
         capture=capture,
     )

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 TICK_S = 0.1
 GAIN_STEP_DB = 1.0
-KEYS_HINT = "space pauses, + and - change the volume, q ends"
+KEYS_HINT = "space pauses, + and - change the volume, e switches the effects off and on, q ends"
 # While the engine is being built nothing can be taken apart; after so long it is anyway.
 BUILD_PATIENCE_S = 4.0
 
@@ -59,6 +59,7 @@ class Session:
         self._aborted = False
         self._playing_since_s: float | None = None
         self._gain_db = engine.config.gain_db
+        self._bypass = engine.config.bypass
 
     def run(self) -> Stats:
         """Start the engine, show it, and return its last figures.
@@ -154,8 +155,22 @@ class Session:
                 engine.update(gain_db=wanted)
                 self._gain_db = wanted
                 self._view.say(f"gain {wanted:+.0f} dB")
+            elif key in ("e", "E") and engine.state in ("running", "paused"):
+                self._switch_effects()
         except RtmediaError as exc:  # it ended meanwhile, or the gain is at its limit
             self._view.log(30, str(exc))
+
+    def _switch_effects(self) -> None:
+        """All off, or back to what the session began with: to hear what they do."""
+        names = tuple(dict.fromkeys(effect.name for effect in self._engine.effects))
+        if not names:
+            self._view.say("no effects")
+            return
+        begun = self._engine.config.bypass
+        off = len(self._bypass) < len(names)
+        self._bypass = names if off else begun if len(begun) < len(names) else ()
+        self._engine.update(bypass=self._bypass)
+        self._view.say("effects off" if off else "effects on")
 
     def _wishes(self, now_s: float) -> None:
         """Signals and the time limit."""

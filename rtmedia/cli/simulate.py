@@ -39,7 +39,8 @@ def simulate(
     codec: opt.Codec = "pcm_s16le",
     rate: opt.Rate = 16_000,
     channels: opt.Channels = 1,
-    effects: opt.EffectsOption = "default",
+    effects: opt.EffectsOption = "voice-low-latency",
+    bypass: opt.Bypass = "",
     gain_db: opt.GainDb = 0.0,
     no_audio: Annotated[
         bool, typer.Option("--no-audio", help="Work out the figures only: much faster, nothing to hear.", rich_help_panel=opt.SOUND)
@@ -102,7 +103,7 @@ def simulate(
     table. Equal arguments give equal sound.
     """
     from rtmedia.cli.batch import carry_out, carry_out_all, jobs_for
-    from rtmedia.cli.effects import parse_effects
+    from rtmedia.cli.effects import parse_effects, parse_names
     from rtmedia.cli.files import write_json
     from rtmedia.cli.places import Places
     from rtmedia.cli.preparing import prepare
@@ -123,6 +124,7 @@ def simulate(
             rate_hz=rate,
             channels=channels,
             effects=parse_effects(effects),
+            bypass=parse_names(bypass),
             gain_db=gain_db,
             jitter=Jitter(
                 profile=profile.value,

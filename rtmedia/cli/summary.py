@@ -21,6 +21,7 @@ def summary_rows(stats: Stats) -> list[tuple[str, str]]:
     if stats.stalls_total:
         rows.append(("stalls", f"{stats.stalls_total}, the longest {stats.longest_stall_ms / 1000:.1f} s"))
     rows += _latency(stats)
+    rows += _chain(stats)
     rows.append(("underruns", _underruns(stats)))
     if stats.captions_total:
         late = f", {stats.captions_late_total} late" if stats.captions_late_total else ""
@@ -74,6 +75,16 @@ def _latency(stats: Stats) -> list[tuple[str, str]]:
         tail += f"; then {terms['device']['mean']:.1f} ms to the speaker, as the device says"
     rows.append(("", tail))
     return rows
+
+
+def _chain(stats: Stats) -> list[tuple[str, str]]:
+    """Of what the term *chain* consists; an effect that is switched off keeps its delay."""
+    late = {name.replace("_", " "): late_ms for name, late_ms in stats.chain_ms.items()}
+    off = {name.replace("_", " ") for name in stats.bypassed}
+    if not late:
+        return []
+    parts = [f"{name}{' (off)' if name.rstrip(' 0123456789') in off else ''} {late_ms:.1f}" for name, late_ms in late.items()]
+    return [("chain", f"{' + '.join(parts)} = {sum(late.values()):.1f} ms")]
 
 
 def _underruns(stats: Stats) -> str:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numba import carray
@@ -35,7 +36,8 @@ from rtmedia.dsp.compressor_curve import (
     to_linear,
 )
 from rtmedia.dsp.lanes import all8, load8, store8
-from rtmedia.dsp.simd_f8 import log2_8, sine8, store8_twice
+from rtmedia.dsp.simd import log2_8
+from rtmedia.dsp.simd_f8 import sine8, store8_twice
 from rtmedia.dsp.state import check_range, header_dtype, make_state
 from rtmedia.ports import Format
 from rtmedia.rt.kernel import EFFECT_SIGNATURE, callback, copy_octets, kernel, pointer_void
@@ -369,6 +371,8 @@ class Compressor:
     release_s: float = 0.25
     lookahead: bool = True
     warm_start: bool = False
+    #: New settings move the makeup at once, as in the browser: whoever switches them while it plays cross-fades (`rtmedia.dsp.switch`).
+    fade_settings: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name, low, high in LIMITS:

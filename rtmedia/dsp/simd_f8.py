@@ -59,8 +59,6 @@ _SINE = (
     -2.5030268178364796e-08,
     1.541121959529151e-10,
 )
-#: log2(1 + t) / t in single precision, same interval: absolute error 6e-7.
-_LOG2 = tuple(float(np.float32(c)) for c in (1.44269643, -0.72136404, 0.480629147, -0.359350653, 0.2956336, -0.269506274, 0.172128731))
 _LOG10_OF_2 = math.log10(2.0)
 _ROUND = 6755399441055744.0  # 1.5 * 2^52: adding it leaves the nearest integer in the last bits
 _ROOT_HALF = 0x3F3504F3  # sqrt(1/2) as float32
@@ -135,23 +133,6 @@ def f4(bits):
 
 
 @intrinsic
-def log2_8(typingctx, x):  # type: ignore[no-untyped-def]
-    """Binary logarithm of eight positive float32 in single precision: `rtmedia.dsp.simd.log2_f4`, a lane each."""
-
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        bits = builder.bitcast(args[0], _WORD)
-        exponent = builder.ashr(builder.sub(bits, _all(_WORD, _ROOT_HALF)), _all(_WORD, 23))
-        mantissa = builder.bitcast(builder.sub(bits, builder.shl(exponent, _all(_WORD, 23))), _SINGLE)
-        t = builder.fsub(mantissa, _all(_SINGLE, 1.0))
-        total = _all(_SINGLE, _LOG2[-1])
-        for coefficient in reversed(_LOG2[:-1]):
-            total = builder.fadd(builder.fmul(total, t), _all(_SINGLE, coefficient))
-        return builder.fadd(builder.sitofp(exponent, _SINGLE), builder.fmul(t, total))
-
-    return float8(float8), codegen
-
-
-@intrinsic
 def sine8(typingctx, x):  # type: ignore[no-untyped-def]
     """Sine of each lane, for angles between -pi/2 and pi/2."""
 
@@ -163,7 +144,7 @@ def sine8(typingctx, x):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def least8(typingctx, value):  # type: ignore[no-untyped-def]
+def least_lane8(typingctx, value):  # type: ignore[no-untyped-def]
     """The least of the lanes; what is NaN counts as some other lane."""
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]

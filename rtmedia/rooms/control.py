@@ -140,6 +140,8 @@ class Control:
             "rate_hz": rate,
             "device_rate_hz": line.device_rate_hz,
             "channels": line.channels,
+            "chain_ms": line.chain_ms,
+            "bypassed": line.bypass,
             "packets_received_total": int(d["received"]),
             "packets_expected_total": expected,
             "packets_lost_total": max(0, expected - received),

@@ -6,25 +6,37 @@ The engine gives each room a thread; the simulation calls `Line.step` with a clo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
 
-from rtmedia.dsp.compressor import Compressor
 from rtmedia.dsp.gain import Gain
-from rtmedia.dsp.gate import SpectralGate
 from rtmedia.dsp.limiter import Limiter
 from rtmedia.dsp.resample import make_resampler
+from rtmedia.dsp.switch import Switch
 from rtmedia.dsp.varispeed import make_varispeed
 from rtmedia.errors import ConfigError
 from rtmedia.jitter.drift import SPLICE_ABOVE_MS, make_drift
 from rtmedia.jitter.splice_map import SpliceMap
 from rtmedia.jitter.state import CAP_MS, Buffer
 from rtmedia.ports import Codec, Effect, EffectInstance, Format
+from rtmedia.presets import check_bypass, effects_of, full_name
 from rtmedia.rooms.decode import Decode, decode_step
 from rtmedia.rooms.play import Play
-from rtmedia.rooms.render import GAIN_PLACE, HOLD_ON_PAUSE, LIMITER_PLACE, MAX_EFFECTS, PAUSED, SPARE_FRAMES, Render, render_step
+from rtmedia.rooms.render import (
+    GAIN_PLACE,
+    HOLD_ON_PAUSE,
+    LIMITER_PLACE,
+    MAX_EFFECTS,
+    PAUSED,
+    SPARE_FRAMES,
+    SWITCH_PLACE,
+    Render,
+    render_step,
+)
 from rtmedia.rt.memory import store_word
 from rtmedia.rt.ring import FrameRing
-from rtmedia.units import frames_of_ms
+from rtmedia.units import frames_of_ms, ms_of_frames
 
 
 class Line:
@@ -39,7 +51,9 @@ class Line:
     codec
         How payloads are written.
     effects
-        Run in this order at the source's rate.
+        Run in this order at the source's rate, each behind a switch (`rtmedia.dsp.switch`).
+    bypass
+        Names of those that begin switched off.
     transport, profile, price_ms, min_ms, max_ms, start_ms, drift
         See `rtmedia.config.Jitter`.
     gain_db, ceiling_db
@@ -62,6 +76,7 @@ class Line:
         device_rate_hz: int,
         codec: Codec,
         effects: Sequence[Effect],
+        bypass: Iterable[str] = (),
         transport: str = "tcp",
         profile: str = "conversation",
         price_ms: float = 10_000.0,
@@ -97,7 +112,8 @@ class Line:
         out_block = device_rate_hz // 100 + SPARE_FRAMES
         self.decode = Decode(codec.make(source, rate_hz // 4), rate_hz, channels)
         self.descriptions = tuple(effects)
-        self.effects = [_steady(effect).make(source, block) for effect in effects]
+        self.bypass = check_bypass(bypass, self.names)
+        self.effects = [Switch(_steady(effect), on=effect.name not in self.bypass).make(source, block) for effect in effects]
         make = make_resampler if drift == "splice" else make_varispeed
         self.resampler = make(rate_hz, device_rate_hz, channels, block)
         self.gain = Gain(gain_db).make(device, out_block)
@@ -130,11 +146,33 @@ class Line:
             store_word(self.render.wishes, HOLD_ON_PAUSE, 1)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Of the effects, in order."""
+        return tuple(effect.name for effect in self.descriptions)
+
+    @property
     def chain_latency_frames(self) -> int:
         """Frames, at the device's rate, by which sound is late after the jitter buffer: effects, resampler, limiter."""
         at_source = sum(effect.latency_frames for effect in self.effects)
         late = at_source * self.device_rate_hz / self.rate_hz + self.resampler.delay_frames
         return round(late + self.gain.latency_frames + self.limiter.latency_frames)
+
+    @property
+    def chain_ms(self) -> dict[str, float]:
+        """The same in ms, station by station, in the order of a block's way; a name that comes again gets a number."""
+        stations = [
+            (effect.name, ms_of_frames(made.latency_frames, self.rate_hz))
+            for effect, made in zip(self.descriptions, self.effects, strict=True)
+        ]
+        stations += [
+            ("resampler", self.resampler.delay_frames * 1000.0 / self.device_rate_hz),
+            ("limiter", ms_of_frames(self.limiter.latency_frames, self.device_rate_hz)),
+        ]
+        late: dict[str, float] = {}
+        for name, late_ms in stations:
+            again = sum(known.partition(" ")[0] == name for known in late)
+            late[f"{name} {again + 1}" if again else name] = late_ms
+        return late
 
     def mute(self, splices: SpliceMap, origin: int) -> None:
         """From now on nobody listens: everything is decided as ever, but no block is made. Before the first step only.
@@ -163,32 +201,80 @@ class Line:
         """Fade out, or back in, between two blocks. Thread: the control side."""
         store_word(self.render.wishes, PAUSED, int(paused))
 
-    def update(self, *, gain_db: float | None = None, ceiling_db: float | None = None, effects: Sequence[Effect] | None = None) -> None:
-        """Change settings while playing; each effect takes them over without a click. Thread: the control side."""
-        if effects is not None:
-            kinds = [type(effect) for effect in self.descriptions]
-            if [type(effect) for effect in effects] != kinds:
-                names = [effect.name for effect in self.descriptions]
-                raise ConfigError(
-                    f"update was given effects {[effect.name for effect in effects]}; a running engine keeps {names}: "
-                    "give the same ones with new settings, or start another engine"
-                )
-            for place, (instance, effect) in enumerate(zip(self.effects, effects, strict=True)):
-                self.change(place, instance, effect.values())
-            self.descriptions = tuple(effects)
+    def update(
+        self,
+        *,
+        gain_db: float | None = None,
+        ceiling_db: float | None = None,
+        effects: str | Sequence[Effect] | None = None,
+        settings: Mapping[str, Mapping[str, Any]] | None = None,
+        bypass: Iterable[str] | None = None,
+    ) -> None:
+        """Change settings while playing; each effect takes them over without a click. All of them, or, at a mistake, none.
+
+        Thread: the control side.
+        """
+        changes: list[tuple[int, EffectInstance, tuple[float, ...]]] = []
+        descriptions = self.descriptions if effects is None else self._same_kinds(effects_of(effects))
+        for name, values in (settings or {}).items():
+            descriptions = _with_settings(descriptions, name, values)
+        for place, (before, after) in enumerate(zip(self.descriptions, descriptions, strict=True)):
+            _check_live(before, after)
+            if after is not before:
+                changes.append((place, self.effects[place].settings, after.values()))
+        off = self.bypass if bypass is None else check_bypass(bypass, self.names)
+        for place, name in enumerate(self.names):
+            if (name in off) != (name in self.bypass):
+                changes.append((SWITCH_PLACE + place, self.effects[place], (float(name not in off),)))
         if gain_db is not None:
-            self.change(GAIN_PLACE, self.gain, Gain(gain_db).values())
+            changes.append((GAIN_PLACE, self.gain, Gain(gain_db).values()))
         if ceiling_db is not None:
-            self.change(LIMITER_PLACE, self.limiter, Limiter(ceiling_db).values())
+            changes.append((LIMITER_PLACE, self.limiter, Limiter(ceiling_db).values()))
+        for change in changes:
+            self.change(*change)
+        self.descriptions, self.bypass = descriptions, off
+
+    def _same_kinds(self, effects: tuple[Effect, ...]) -> tuple[Effect, ...]:
+        if [type(effect) for effect in effects] != [type(effect) for effect in self.descriptions]:
+            raise ConfigError(
+                f"update was given effects {[effect.name for effect in effects]}; a running engine keeps {list(self.names)}: "
+                "give the same ones with new settings, switch some off with bypass, or start another engine"
+            )
+        return effects
 
 
-def default_effects() -> tuple[Effect, ...]:
-    """What cleans the sound unless told otherwise: spectral gate, then compressor, both at their lowest latency.
+def _with_settings(effects: tuple[Effect, ...], name: str, values: Mapping[str, Any]) -> tuple[Effect, ...]:
+    """The chain with other settings in all effects called `name`."""
+    name = full_name("settings", name, [effect.name for effect in effects])
+    changed = []
+    for effect in effects:
+        if effect.name == name:
+            known: list[str] = [item.name for item in fields(effect)] if is_dataclass(effect) else []
+            if not set(values) <= set(known):
+                wrong = ", ".join(sorted(set(values) - set(known)))
+                raise ConfigError(f"effect {name!r} has no setting {wrong}; its settings are {', '.join(known) or 'none'}")
+            effect = replace(effect, **values)  # type: ignore[type-var]
+        changed.append(effect)
+    return tuple(changed)
 
-    6 ms instead of 10 costs the gate 0.04 of PESQ; without look-ahead the compressor lets the first 3 ms of an onset
-    through, which the limiter behind it catches. Together that is 10 ms less between the speaker's mouth and the ear.
-    """
-    return (SpectralGate(latency="6ms"), Compressor(lookahead=False))
+
+def _check_live(before: Effect, after: Effect) -> None:
+    """Whether an instance made from `before` can become `after`: what is not among the ``values`` is fixed when it is made."""
+    if after is before or not is_dataclass(before) or not is_dataclass(after):
+        return
+    for item in fields(before):
+        old, new = getattr(before, item.name), getattr(after, item.name)
+        if old is new or old == new or not item.init:
+            continue
+        try:
+            fixed = replace(before, **{item.name: new}).values() == before.values()  # type: ignore[attr-defined]
+        except ConfigError:  # valid only together with another change
+            continue
+        if fixed:
+            raise ConfigError(
+                f"{item.name} of effect {after.name!r} is {new!r}, but it was made with {old!r}, and that cannot change while playing: "
+                "keep it, or start another engine"
+            )
 
 
 def _change_directly(place: int, instance: EffectInstance, values: tuple[float, ...]) -> None:

@@ -21,6 +21,7 @@ from numba import carray
 
 from rtmedia.dsp.level import measure
 from rtmedia.dsp.resample import RateInstance, resample
+from rtmedia.dsp.switch import SwitchInstance
 from rtmedia.dsp.varispeed import varispeed, varispeed_ahead, varispeed_set
 from rtmedia.jitter.buffer import buffer_hold, buffer_tick
 from rtmedia.jitter.delay import DELAY_DTYPE, delay_spike, delay_target
@@ -59,6 +60,7 @@ PAUSED, HOLD_ON_PAUSE = 0, 1
 
 # Places of a change (`CHANGE_DTYPE`) behind those of the effects.
 GAIN_PLACE, LIMITER_PLACE = MAX_EFFECTS, MAX_EFFECTS + 1
+SWITCH_PLACE = MAX_EFFECTS + 2  # of the first effect; the other switches follow
 _VALUES_AT = int(CHANGE_DTYPE.fields["values"][1])  # type: ignore[index]
 #: No limit to what one step takes.
 ALL = 1 << 62
@@ -101,7 +103,8 @@ RENDER_DTYPE = np.dtype(
         ("drift", "i8"),  # 0: the resampler is a fixed one
         ("effects", "i8"),
         ("functions", "i8", (MAX_EFFECTS,)),
-        ("states", "i8", (MAX_EFFECTS,)),
+        ("states", "i8", (MAX_EFFECTS,)),  # of the switches around them
+        ("settings", "i8", (MAX_EFFECTS,)),  # their pages of new settings
         ("gain_function", "i8"),
         ("gain_state", "i8"),
         ("limiter_function", "i8"),
@@ -134,7 +137,7 @@ class Render:
     packet_records, packet_frames
         Doorway from decode.
     effects
-        Instances made for the source's format and `Buffer.block_frames`.
+        Switches around instances made for the source's format and `Buffer.block_frames`.
     resampler
         From the source's rate to the device's; one of changing ratio where `drift` is given.
     drift
@@ -152,7 +155,7 @@ class Render:
         buffer: Buffer,
         packet_records: RecordRing,
         packet_frames: FrameRing,
-        effects: Sequence[EffectInstance],
+        effects: Sequence[SwitchInstance],
         resampler: RateInstance,
         gain: EffectInstance,
         limiter: EffectInstance,
@@ -198,6 +201,7 @@ class Render:
         r["effects"] = len(self.effects)
         for i, effect in enumerate(self.effects):
             r["functions"][i], r["states"][i] = effect.address, effect.state_address
+            r["settings"][i] = effect.settings.state_address
         r["gain_function"], r["gain_state"] = gain.address, gain.state_address
         r["limiter_function"], r["limiter_state"] = limiter.address, limiter.state_address
         r["pause_gain"] = 1.0
@@ -213,9 +217,12 @@ def take_changes(address, most):
         if front == 0:
             return taken
         change = carray(pointer_void(front), 1, CHANGE_DTYPE)[0]
-        state = r.gain_state if change.place == GAIN_PLACE else r.limiter_state
         if change.place < MAX_EFFECTS:
-            state = r.states[change.place]
+            state = r.settings[change.place]
+        elif change.place >= SWITCH_PLACE:
+            state = r.states[change.place - SWITCH_PLACE]
+        else:
+            state = r.gain_state if change.place == GAIN_PLACE else r.limiter_state
         wishes_write(state, view_f4(front + _VALUES_AT, change.count))
         ring_release(r.changes_ring)
     return most

@@ -7,9 +7,12 @@ length of the data, are read to their end.
 
 from __future__ import annotations
 
+import io
+import os
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +21,7 @@ from rtmedia.codec.tables import values
 from rtmedia.errors import ConfigError
 
 _PCM, _FLOAT, _ALAW, _MULAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
+_UNKNOWN = 0xFFFFFFFF  # as is 0: the length in files that were written to a pipe, and in RF64
 _HINT = "convert it with e.g. `sox IN -b 16 OUT.wav`"
 
 
@@ -54,24 +58,71 @@ def decode_wav(data: bytes, name: str) -> tuple[npt.NDArray[np.float32], int]:
     ConfigError
         The file is damaged, holds no sound, or is coded in a way that this reader does not know.
     """
-    if not is_wav(data):
-        raise ConfigError(f"{name} is no WAV file (it begins with {data[:12]!r}); {_HINT}")
-    layout: _Layout | None = None
-    at = 12
-    while at + 8 <= len(data):
-        kind = data[at : at + 4]
-        (size,) = struct.unpack_from("<I", data, at + 4)
-        body = at + 8
-        if kind == b"fmt ":
-            layout = _layout(data[body : body + size], name)
-        elif kind == b"data":
-            if layout is None:
-                raise ConfigError(f"{name} has its data before its format; {_HINT}")
-            # 0xFFFFFFFF and 0 stand for "unknown" in files that were written to a pipe (and in RF64).
-            end = len(data) if size in (0, 0xFFFFFFFF) else min(len(data), body + size)
-            return _samples(data[body:end], layout, name), layout.rate_hz
-        at = body + size + (size & 1)  # chunks begin on even octets
-    raise ConfigError(f"{name} has no {'data' if layout else 'fmt'} chunk: it is damaged or cut off; copy it again")
+    wav = WavReader(io.BytesIO(data), name)
+    return next(wav.blocks(wav.frames)), wav.rate_hz
+
+
+class WavReader:
+    """A WAV file, block by block: the same samples as from `decode_wav`, in memory that does not grow with the file.
+
+    Parameters
+    ----------
+    file
+        Open for reading, seekable, at its beginning.
+    name
+        What error messages call it.
+
+    Attributes
+    ----------
+    rate_hz, channels, frames : int
+
+    Raises
+    ------
+    ConfigError
+        As `decode_wav`, here already where the header says so.
+    """
+
+    def __init__(self, file: BinaryIO, name: str) -> None:
+        self._file, self._name = file, name
+        head = file.read(12)
+        if not is_wav(head):
+            raise ConfigError(f"{name} is no WAV file (it begins with {head!r}); {_HINT}")
+        length = file.seek(0, os.SEEK_END)
+        self._layout, start, end = self._find(length)
+        octets = self._layout.bits // 8 * self._layout.channels
+        self.rate_hz, self.channels = self._layout.rate_hz, self._layout.channels
+        self.frames = (end - start) // octets if octets else 0
+        self._octets, self._left = octets, self.frames
+        file.seek(start)
+        _samples(file.read(min(octets, end - start)), self._layout, name)  # says now what would be wrong with all of them
+        file.seek(start)
+
+    def _find(self, length: int) -> tuple[_Layout, int, int]:
+        """Layout, first octet and end of the data."""
+        layout: _Layout | None = None
+        at = 12
+        while at + 8 <= length:
+            self._file.seek(at)
+            kind, size = struct.unpack("<4sI", self._file.read(8))
+            body = at + 8
+            if kind == b"fmt ":
+                layout = _layout(self._file.read(min(size, 64)), self._name)
+            elif kind == b"data":
+                if layout is None:
+                    raise ConfigError(f"{self._name} has its data before its format; {_HINT}")
+                return layout, body, length if size in (0, _UNKNOWN) else min(length, body + size)
+            at = body + size + (size & 1)  # chunks begin on even octets
+        raise ConfigError(f"{self._name} has no {'data' if layout else 'fmt'} chunk: it is damaged or cut off; copy it again")
+
+    def blocks(self, frames: int) -> Iterator[npt.NDArray[np.float32]]:
+        """All of it, in blocks of at most so many frames."""
+        while self._left > 0:
+            raw = self._file.read(min(frames, self._left) * self._octets)
+            if len(raw) < self._octets:  # it was cut while we read
+                return
+            block = _samples(raw, self._layout, self._name)
+            self._left -= len(block)
+            yield block
 
 
 def _layout(chunk: bytes, name: str) -> _Layout:

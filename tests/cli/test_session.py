@@ -24,7 +24,8 @@ class FakeEngine:
     """The calls of an engine, without sound: events wait in a list, `end` ends it."""
 
     def __init__(self, events=(), start_error=None, ends_by_itself=False):
-        self.config = SimpleNamespace(gain_db=0.0)
+        self.config = SimpleNamespace(gain_db=0.0, bypass=())
+        self.effects = ()
         self.state = "idle"
         self.calls = []
         self._events = list(events)
@@ -64,7 +65,10 @@ class FakeEngine:
         self.calls.append("resume")
         self.state = "running"
 
-    def update(self, *, gain_db):
+    def update(self, *, gain_db=0.0, bypass=None):
+        if bypass is not None:
+            self.calls.append(f"bypass {','.join(bypass)}")
+            return
         if gain_db > 2:
             raise ConfigError("gain_db is 3; it must lie between -60 and 2")
         self.calls.append(f"gain {gain_db:g}")
@@ -157,6 +161,30 @@ def test_a_gain_beyond_its_limit_is_told_and_changes_nothing():
     pressing(Session(engine, view), "+++-", "q").run()
     assert engine.calls == ["start", "gain 1", "gain 2", "gain 1", "stop"]
     assert "must lie between" in view.logs[0]
+
+
+@pytest.mark.parametrize(
+    ("begun", "calls"),
+    [
+        ((), ["bypass gate,compressor", "bypass "]),
+        (("gate",), ["bypass gate,compressor", "bypass gate"]),
+        (("gate", "compressor"), ["bypass ", "bypass gate,compressor"]),
+    ],
+)
+def test_one_key_switches_the_effects_off_and_back(begun, calls):
+    engine, view = FakeEngine(), Recorder()
+    engine.config.bypass = begun
+    engine.effects = tuple(SimpleNamespace(name=name) for name in ("gate", "compressor"))
+    pressing(Session(engine, view), "e", "e", "q").run()
+    assert engine.calls == ["start", *calls, "stop"]
+    assert set(view.said) == {"effects off", "effects on"}
+
+
+def test_without_effects_there_is_nothing_to_switch():
+    engine, view = FakeEngine(), Recorder()
+    pressing(Session(engine, view), "e", "q").run()
+    assert engine.calls == ["start", "stop"]
+    assert view.said == ["no effects"]
 
 
 def test_a_duration_stops_the_engine():

@@ -14,8 +14,16 @@ from rtmedia.dsp.gate import SpectralGate
 from rtmedia.dsp.limiter import Limiter
 from rtmedia.dsp.meters import Meter
 from rtmedia.dsp.normalizer import LoudnessNormalizer
+from rtmedia.dsp.switch import Switch
 from rtmedia.ports import RATES_HZ, Effect, Format
 from rtmedia.rt.kernel import call_effect, kernel
+
+
+class SwitchedOff(Switch):
+    @property
+    def name(self):
+        return "switched_off"
+
 
 EFFECTS = {
     "gain": Gain(-3.0),
@@ -27,6 +35,8 @@ EFFECTS = {
     "gate, off": SpectralGate(0.0),
     "normalizer": LoudnessNormalizer(),
     "meter": Meter(),
+    "switch": Switch(Compressor(warm_start=True)),
+    "switch, off": SwitchedOff(SpectralGate(), on=False),
 }
 CHANGED = {
     "gain": (3.0,),
@@ -35,6 +45,8 @@ CHANGED = {
     "spectral_gate": (10.0, 0.5),
     "loudness_normalizer": (-30.0, 10.0, 10.0, 6.0, 12.0),
     "meter": (),
+    "switch": (0.0,),
+    "switched_off": (1.0,),
 }
 
 every_effect = pytest.mark.parametrize("effect", EFFECTS.values(), ids=EFFECTS.keys())

