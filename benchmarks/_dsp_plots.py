@@ -24,7 +24,9 @@ def plot(folder: Path, tables: Mapping[str, Table]) -> list[Path]:
     made = []
     for name, table in tables.items():
         subject, _, what = name.partition(": ")
-        file = folder / f"{subject.replace(',', '').replace(' ', '-')}-{'time' if what.startswith('gain') else 'noise'}.png"
+        file = (
+            folder / f"{subject.replace(',', '').replace("'", '').replace(' ', '-')}-{'time' if what.startswith('gain') else 'noise'}.png"
+        )
         if what == "dOVRL by noise":
             _bars(file, f"DNSMOS overall gained over the noisy input: {subject}", table)
         elif what.startswith("gain over"):
@@ -66,12 +68,19 @@ def _against_time(file: Path, title: str, table: Table) -> bool:
         return False
     figure = Figure(figsize=(7.0, 4.2), layout="constrained")
     axes = figure.add_subplot()
+    beside: list[float] = []
     for i, row in shown:
         late = row["delay ms"]
         axes.scatter(row["time ratio"], row["dOVRL"], s=70, color=_COLOURS[i % len(_COLOURS)], zorder=3)
-        text = f"{row['peer']} (late {late} ms)"
-        axes.annotate(text, (row["time ratio"], row["dOVRL"]), xytext=(8, 6), textcoords="offset points", fontsize=8)
+        text = f"{row['peer']} (late {late:g} ms)"
+        close = any(abs(row["dOVRL"] - other) < 0.05 for other in beside)  # two labels would lie on each other
+        beside.append(row["dOVRL"])
+        right = row["time ratio"] > 10
+        place = (-8 if right else 8, -14 if close else 6)
+        point = (row["time ratio"], row["dOVRL"])
+        axes.annotate(text, point, xytext=place, textcoords="offset points", fontsize=8, ha="right" if right else "left")
     axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.margins(x=0.25, y=0.15)
     axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
     axes.set_xlabel("time of 10 ms, WebRTC's = 1, called frame by frame from Python (logarithmic)")

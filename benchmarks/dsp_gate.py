@@ -2,7 +2,7 @@
 
 Frame by frame from Python, at 16 kHz (RNNoise at 48 kHz, the only rate it has): each peer is given the next 10 ms as it takes
 them (float32, octets, int16: making those is not counted) and the documented call alone is timed, all peers in turn in one
-run, two frames at a time of which the second counts. The gate called by compiled code, as the engine's render room
+run, five frames at a time of which the last counts. The gate called by compiled code, as the engine's render room
 calls it, is in the same run: the median of 20 frames. Then whole recordings, for the peers that want them. Sound: a
 synthetic voice in noise, 10 dB apart.
 """
@@ -26,6 +26,7 @@ from rtmedia.rt.memory import view_i8
 
 COMPILED = "rtmedia gate, called by compiled code"
 BULK_S = 10
+_TURN = 5  # frames of a peer before the next has its turn
 _AT_ONCE = 20  # blocks of the compiled caller per turn
 
 
@@ -45,7 +46,7 @@ def sound_for_timing() -> Sound:
 
 
 def frame_times(streams: Mapping[str, Callable[[], Stream]]) -> dict[str, Callable[[], int]]:
-    """For each stream a call that returns the nanoseconds of 10 ms: of the second of two.
+    """For each stream a call that returns the nanoseconds of 10 ms: of the last of a few.
 
     The first finds in the caches what the peer before left there, which would charge RNNoise's megabytes to whoever comes next.
     """
@@ -57,7 +58,7 @@ def frame_times(streams: Mapping[str, Callable[[], Stream]]) -> dict[str, Callab
 
         def one() -> int:
             nonlocal turn
-            for _ in range(2):
+            for _ in range(_TURN):
                 given = stream.give(own[turn % len(own)])
                 turn += 1
                 before = time.perf_counter_ns()
@@ -110,6 +111,9 @@ def main() -> None:
     times = interleaved(calls, rounds=blocks, warm_up=min(100, blocks))
     baseline = WEBRTC if WEBRTC in times else OURS
     rows: list[Row] = compare(f"{RATE_HZ // 1000} kHz, mono, 10 ms, frame by frame", times, baseline, block_ms=10.0)
+
+    if baseline == WEBRTC:
+        rows += compare("the two alone", interleaved({name: calls[name] for name in (WEBRTC, OURS)}, rounds=blocks), WEBRTC, block_ms=10.0)
 
     sizes = {
         f"{rate_hz / 1000:g} kHz, {name}": (channels, rate_hz)
