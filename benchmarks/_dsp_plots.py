@@ -24,9 +24,8 @@ def plot(folder: Path, tables: Mapping[str, Table]) -> list[Path]:
     made = []
     for name, table in tables.items():
         subject, _, what = name.partition(": ")
-        file = (
-            folder / f"{subject.replace(',', '').replace("'", '').replace(' ', '-')}-{'time' if what.startswith('gain') else 'noise'}.png"
-        )
+        words = "-".join(subject.replace(",", "").replace("'", "").split())
+        file = folder / f"{words}-{'time' if what.startswith('gain') else 'noise'}.png"
         if what == "dOVRL by noise":
             _bars(file, f"DNSMOS overall gained over the noisy input: {subject}", table)
         elif what.startswith("gain over"):
