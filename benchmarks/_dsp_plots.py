@@ -67,17 +67,9 @@ def _against_time(file: Path, title: str, table: Table) -> bool:
         return False
     figure = Figure(figsize=(7.0, 4.2), layout="constrained")
     axes = figure.add_subplot()
-    beside: list[float] = []
     for i, row in shown:
-        late = row["delay ms"]
-        axes.scatter(row["time ratio"], row["dOVRL"], s=70, color=_COLOURS[i % len(_COLOURS)], zorder=3)
-        text = f"{row['peer']} (late {late:g} ms)"
-        close = any(abs(row["dOVRL"] - other) < 0.05 for other in beside)  # two labels would lie on each other
-        beside.append(row["dOVRL"])
-        right = row["time ratio"] > 10
-        place = (-8 if right else 8, -14 if close else 6)
-        point = (row["time ratio"], row["dOVRL"])
-        axes.annotate(text, point, xytext=place, textcoords="offset points", fontsize=8, ha="right" if right else "left")
+        label = f"{row['peer']} ({row['delay ms']:g} ms late)"
+        axes.scatter(row["time ratio"], row["dOVRL"], s=70, color=_COLOURS[i % len(_COLOURS)], zorder=3, label=label)
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.margins(x=0.25, y=0.15)
@@ -85,6 +77,7 @@ def _against_time(file: Path, title: str, table: Table) -> bool:
     axes.set_xlabel("time of 10 ms, WebRTC's = 1, called frame by frame from Python (logarithmic)")
     axes.set_ylabel("ΔOVRL over the noisy input")
     axes.set_title(title)
+    axes.legend(loc="lower right", fontsize=8)
     axes.grid(alpha=0.3)
     figure.savefig(file, dpi=130)
     return True
