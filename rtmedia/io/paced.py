@@ -147,12 +147,12 @@ class WavSink(NullSink):
             self._writer.join(timeout_s)
             stopped = stopped and not self._writer.is_alive()
         if stopped and self._file is not None:
-            try:
-                self._file.close()
-                if self._handle is not None:
-                    self._handle.close()
-            except OSError as exc:
-                if self.failure is None:
-                    self._fail(exc)
+            for opened in (self._file, self._handle):  # each on its own: on a full disk both fail, and both must go
+                try:
+                    if opened is not None:
+                        opened.close()
+                except OSError as exc:
+                    if self.failure is None:
+                        self._fail(exc)
             self._file = None
         return stopped
