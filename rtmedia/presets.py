@@ -100,7 +100,7 @@ def effects_of(effects: str | Sequence[Effect] | None, default: str = LIVE) -> t
         return preset(default)
     if isinstance(effects, str):
         return preset(effects)
-    chain = tuple(effects)
+    chain = tuple(effects) if isinstance(effects, Iterable) else effects
     check_effects(chain)
     return chain
 
@@ -116,8 +116,10 @@ def check_effects(effects: str | Iterable[Any] | None) -> None:
     if isinstance(effects, str):
         _parts(effects)
         return
+    if effects is not None and not isinstance(effects, Iterable):
+        raise ConfigError(f"effects is {effects!r}; give a preset's name or a sequence: one effect as (effect,)")
     for effect in effects or ():
-        if not isinstance(effect, Effect):
+        if isinstance(effect, type) or not isinstance(effect, Effect):
             raise ConfigError(f"effects holds {effect!r}; every entry needs name, make and values (rtmedia.ports.Effect)")
 
 

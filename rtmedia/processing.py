@@ -57,7 +57,18 @@ class Chain:
         self._ahead = self.latency_frames  # of the output: what came out before the first frame that was fed
 
     def feed(self, block: Block) -> Block:
-        """The next piece, float32 ``(frames, channels)``, which is not written to; returns what is finished, at first less."""
+        """The next piece, float32 ``(frames, channels)``, which is not written to; returns what is finished, at first less.
+
+        Raises
+        ------
+        ConfigError
+            The piece has another shape, or holds integers.
+        """
+        if np.ndim(block) != 2 or np.shape(block)[1] != self.format.channels or np.asarray(block).dtype.kind != "f":
+            raise ConfigError(
+                f"block is {getattr(block, 'dtype', type(block).__name__)} {np.shape(block)}; it must be float32 (frames, "
+                f"{self.format.channels}) of full scale ±1.0: divide integers by their full scale"
+            )
         return self._cut(self._through(np.array(block, np.float32, order="C")))
 
     def flush(self) -> Block:

@@ -115,3 +115,19 @@ def test_what_is_no_audio_is_refused(audio):
 def test_what_is_no_effect_is_refused():
     with pytest.raises(ConfigError, match="effects holds"):
         process(np.zeros(10), 16_000, [lambda block: block])
+
+
+def test_one_effect_that_is_in_no_sequence_and_a_class_are_refused_by_name():
+    for wrong in (Gain(3.0), Gain, [Gain]):
+        with pytest.raises(ConfigError, match="Gain"):
+            process(np.zeros(100), 16_000, wrong)
+
+
+@pytest.mark.parametrize("block", [np.ones((10, 1), np.int16), np.zeros((10, 2), np.float32), np.zeros((0, 2), np.float32), np.zeros(10)])
+def test_a_piece_of_another_kind_is_refused(block):
+    with pytest.raises(ConfigError, match=r"it must be float32 \(frames, 1\)"):
+        Chain(Format(16_000), ()).feed(block)
+
+
+def test_a_setting_may_be_a_number_of_numpy():
+    assert Gain(np.float32(3)).make(Format(16_000), 160).state["wish"][0, 0] == 3

@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
+import numpy as np
+
 from rtmedia.config import Config, Jitter
 from rtmedia.dsp.noise_profile import NoiseProfile
 from rtmedia.errors import ConfigError
@@ -36,6 +38,7 @@ def _described(effect: Effect) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, NoiseProfile):
         return value.text  # which the gate takes as well
+    value = value.item() if isinstance(value, np.generic) else value
     return value if isinstance(value, (bool, int, float, str, type(None))) else repr(value)
 
 

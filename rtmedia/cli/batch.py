@@ -1,26 +1,21 @@
-"""Carrying simulations out: one here, many in as many processes as there are cores.
+"""Carrying simulations out: one here, many in as many processes as there are cores (`rtmedia.cli.workers`).
 
-A worker is started afresh (``spawn``), gets a task, writes the files itself and sends back figures only: sound and
-ticks of an hour never travel between processes.
+Whoever has a task writes its files and gives back figures only: sound and ticks of an hour never travel between
+processes.
 """
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
 
-from rtmedia.cli.exits import INTERRUPTED, exit_code, one_line
+from rtmedia.cli import workers
+from rtmedia.cli.exits import UNEXPECTED, exit_code, one_line
 from rtmedia.cli.runs import Run, Task
-from rtmedia.errors import RtmediaError
 
 #: Seconds of one core, about: a run of a minute or two, its sound, its oracles, its picture; and the start of a process.
 RUN_S, AUDIO_S, ORACLES_S, PLOT_S, START_S = 0.1, 0.3, 0.4, 1.0, 2.0
@@ -79,93 +74,50 @@ def carry_out_all(tasks: Sequence[Task], jobs: int, console: Console | None) -> 
     jobs
         Processes at a time; 1 is this one alone.
     """
-    done: dict[Run, Outcome] = {}
-    finished = _here(tasks) if jobs == 1 else _elsewhere(tasks, jobs)
+    done: dict[int, Outcome] = {}
+
+    def told(number: int, _: float, found: Outcome | workers.WorkerLost | None) -> None:
+        if isinstance(found, workers.WorkerLost):
+            found = Outcome(tasks[number].run, 0.0, code=UNEXPECTED, error=f"{found} (is there memory enough?); try --jobs 1")
+        if found is not None:
+            done[number] = found
+
     if console is None or not console.is_terminal or console.is_dumb_terminal:
-        done = {outcome.run: outcome for outcome in finished}
-    else:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        workers.carry_out(_survived, tasks, jobs, told)
+        return [done[number] for number in range(len(tasks))]
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-        columns = (
-            SpinnerColumn(),
-            TextColumn("simulating"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[run]}", style="dim", markup=False),
-        )
-        with Progress(*columns, console=console, transient=True) as progress:
-            bar = progress.add_task("", total=len(tasks), run="")
-            for outcome in finished:
-                done[outcome.run] = outcome
-                progress.update(bar, advance=1, run=outcome.run.name)
-    return [done[task.run] for task in tasks]
+    columns = (
+        SpinnerColumn(),
+        TextColumn("simulating"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[run]}", style="dim", markup=False),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        bar = progress.add_task("", total=len(tasks), run="")
 
+        def shown(number: int, amount: float, found: Outcome | workers.WorkerLost | None) -> None:
+            told(number, amount, found)
+            progress.update(bar, completed=len(done), run=tasks[number].run.name)
 
-def cores() -> int:
-    """How many processes can run at once."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        workers.carry_out(_survived, tasks, jobs, shown)
+    return [done[number] for number in range(len(tasks))]
 
 
 def jobs_for(tasks: Sequence[Task]) -> int:
     """How many processes to use: one for each core, or this one alone where the others' start would take longer than they save."""
-    most = min(cores(), len(tasks))
+    most = min(workers.cores(), len(tasks))
     work_s = sum(RUN_S + AUDIO_S * task.audio + ORACLES_S * task.oracles + PLOT_S * (task.plot is not None) for task in tasks)
     return most if work_s - work_s / max(1, most) > START_S else 1
 
 
-def _survived(task: Task) -> Outcome:
+def _survived(task: Task, _: Callable[[float], None]) -> Outcome:
     """`carry_out`, its exception as an outcome."""
     began_s = time.monotonic()
     try:
         return carry_out(task)
     except Exception as exc:
         return Outcome(task.run, time.monotonic() - began_s, code=exit_code(exc), error=one_line(exc))
-
-
-def _here(tasks: Sequence[Task]) -> Iterator[Outcome]:
-    for task in tasks:
-        yield _survived(task)
-
-
-def _elsewhere(tasks: Sequence[Task], jobs: int) -> Iterator[Outcome]:
-    import multiprocessing
-
-    # fork would copy a process that has threads (the bar's own) in the middle of what they do.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(jobs, len(tasks)), context, _begin_worker)
-    try:
-        for future in as_completed([pool.submit(_in_a_worker, task) for task in tasks]):
-            yield future.result()
-    except BrokenProcessPool as exc:
-        raise RtmediaError("a worker process was ended from outside (is there memory enough?); run it again with --jobs 1") from exc
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _begin_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # idle at Ctrl-C: leave without a word
-    threading.Thread(target=_follow_the_parent, daemon=True, name="rtm-parent").start()
-
-
-def _follow_the_parent() -> None:
-    """End with the process that wants our results: without it we would wait for work for ever."""
-    from multiprocessing import connection, parent_process
-
-    parent = parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
-
-
-def _in_a_worker(task: Task) -> Outcome:
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # half-written files are removed on the way out
-    try:
-        return _survived(task)
-    except KeyboardInterrupt:
-        os._exit(INTERRUPTED)  # here and now: the queue may hold more tasks, which nobody wants any longer
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)

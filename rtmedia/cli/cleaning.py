@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rtmedia.cli.exits import exit_code, one_line
-from rtmedia.cli.recordings import SUFFIXES, open_recording, wav_writer
+from rtmedia.cli.recordings import SUFFIXES, WAV_SUFFIXES, open_recording, wav_writer
 from rtmedia.errors import ConfigError, SinkError
 from rtmedia.ports import RATES_HZ, Effect, Format
 
@@ -51,7 +51,7 @@ def places(sources: Sequence[str], target: str) -> list[tuple[Path, Path]]:
     Raises
     ------
     ConfigError
-        Nothing is found, two would be written to one place, or `target` is a file and there are many.
+        Nothing is found, two would be written to one place, `target` is a file and there are many, or its name says that it is no WAV.
     """
     goal = Path(target)
     found: list[tuple[Path, Path]] = []  # the file, and its name in a folder
@@ -75,6 +75,8 @@ def places(sources: Sequence[str], target: str) -> list[tuple[Path, Path]]:
         else:
             found.append((path, Path(path.name)))
     if one and not goal.is_dir() and not target.endswith(("/", "\\")):
+        if goal.suffix.lower() in SUFFIXES and goal.suffix.lower() not in WAV_SUFFIXES:
+            raise ConfigError(f"{target} would hold WAV under a name that says {goal.suffix}; call it {goal.with_suffix('.wav')}")
         return [(found[0][0], goal)]
     if goal.exists() and not goal.is_dir():
         raise ConfigError(f"{target} is a file, and there are {len(found)} recordings; name a folder as the last argument")
@@ -143,7 +145,8 @@ def _cleaned(job: Job, tell: Callable[[float], None]) -> dict[str, Any]:
         if channels > 2:
             raise ConfigError(f"{job.source} has {channels} channels; mono and stereo can be processed: mix it down first")
         if rate_hz not in RATES_HZ:
-            raise ConfigError(f"{job.source} has {rate_hz} Hz; the effects are built for {RATES_HZ}: give one of them as --rate")
+            what = f"{job.source} has" if job.rate_hz is None else "--rate is"
+            raise ConfigError(f"{what} {rate_hz} Hz; the effects are built for {RATES_HZ}: give one of them as --rate")
         format = Format(rate_hz, channels)
         chain = Chain(format, job.effects, job.ceiling_db)
         before, after = (Hearing(format, recording.frames, job.plot is not None) for _ in range(2))

@@ -9,7 +9,6 @@ then finds that on the disk, and no kernel is compiled twice.
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -100,8 +99,9 @@ def load(modules: Iterable[KernelModule], starting: Callable[[KernelModule], Non
 
 def processors() -> int:
     """How many processes may compile at once; each takes about 250 MB."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(usable, 4)
+    from rtmedia.cli.workers import cores
+
+    return min(cores(), 4)
 
 
 class _Worker:

@@ -75,10 +75,10 @@ def process(
     The limiter always follows. The result is in line with the original, to the sample.
     A recording that cannot be processed does not keep the others from it.
     """
-    from rtmedia.cli.batch import cores
     from rtmedia.cli.cleaning import Job, make_folders, places, seconds_of
     from rtmedia.cli.effects import parse_effects
     from rtmedia.cli.preparing import prepare
+    from rtmedia.cli.workers import cores
     from rtmedia.config import CEILING_DB
 
     if len(paths) < 2:

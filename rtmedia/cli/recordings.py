@@ -17,8 +17,9 @@ from rtmedia.ports import Block
 from rtmedia.sim.speech import read_speech
 from rtmedia.sim.wav import WavReader, is_wav
 
+WAV_SUFFIXES = (".wav", ".wave")
 #: What is looked for in a folder.
-SUFFIXES = (".wav", ".wave", ".flac", ".ogg", ".mp3", ".aif", ".aiff")
+SUFFIXES = (*WAV_SUFFIXES, ".flac", ".ogg", ".mp3", ".aif", ".aiff")
 _MOST_WAV_OCTETS = 2**32 - 4096  # a WAV file says its length in 32 bits
 
 

@@ -30,6 +30,13 @@ class WorkerLost(Exception):
     """The process that had a task is gone without a word."""
 
 
+def cores() -> int:
+    """How many processes can run at once."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def carry_out(work: Work[T, R], tasks: Sequence[T], jobs: int, told: Told[R]) -> None:
     """Carry out all tasks, at most `jobs` at a time; one alone works in this process.
 

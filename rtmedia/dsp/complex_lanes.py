@@ -14,7 +14,7 @@ from numba.core import cgutils
 from numba.core.datamodel import models
 from numba.extending import intrinsic, lower_builtin, register_model, type_callable
 
-from rtmedia.dsp.lanes import LANES, float8
+from rtmedia.dsp.lanes import LANES, float8, in_all_lanes, shuffled
 
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
 _WIDE = ir.VectorType(ir.FloatType(), 2 * LANES)
@@ -45,12 +45,8 @@ def _whole(context, builder, re, im):  # type: ignore[no-untyped-def]
     return proxy._getvalue()
 
 
-def _shuffle(builder, first, second, order):  # type: ignore[no-untyped-def]
-    return builder.shuffle_vector(first, second, ir.Constant(ir.VectorType(ir.IntType(32), len(order)), order))
-
-
 def _mirror(builder, vector):  # type: ignore[no-untyped-def]
-    return _shuffle(builder, vector, ir.Constant(_VECTOR, ir.Undefined), list(range(LANES - 1, -1, -1)))
+    return shuffled(builder, vector, ir.Constant(_VECTOR, ir.Undefined), list(range(LANES - 1, -1, -1)))
 
 
 def _load(builder, address, vector=_VECTOR):  # type: ignore[no-untyped-def]
@@ -167,7 +163,7 @@ def load8c_pairs(typingctx, address):  # type: ignore[no-untyped-def]
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
         wide = _load(builder, args[0], _WIDE)
         nothing = ir.Constant(_WIDE, ir.Undefined)
-        return _whole(context, builder, *(_shuffle(builder, wide, nothing, list(range(part, 2 * LANES, 2))) for part in (0, 1)))
+        return _whole(context, builder, *(shuffled(builder, wide, nothing, list(range(part, 2 * LANES, 2))) for part in (0, 1)))
 
     return complex8(types.int64), codegen
 
@@ -178,7 +174,7 @@ def store8c_pairs(typingctx, address, value):  # type: ignore[no-untyped-def]
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
         order = [lane + part * LANES for lane in range(LANES) for part in (0, 1)]
-        _store(builder, args[0], _shuffle(builder, *_parts(context, builder, args[1]), order))
+        _store(builder, args[0], shuffled(builder, *_parts(context, builder, args[1]), order))
         return context.get_dummy_value()
 
     return types.void(types.int64, complex8), codegen
@@ -193,8 +189,7 @@ def load8c_same(typingctx, address):  # type: ignore[no-untyped-def]
         for part in (0, 1):
             at = builder.add(args[0], ir.IntType(64)(4 * part))
             value = builder.load(builder.inttoptr(at, ir.FloatType().as_pointer()), align=4)
-            one = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), value, ir.IntType(32)(0))
-            parts.append(_shuffle(builder, one, ir.Constant(_VECTOR, ir.Undefined), [0] * LANES))
+            parts.append(in_all_lanes(builder, value))
         return _whole(context, builder, *parts)
 
     return complex8(types.int64), codegen
@@ -209,7 +204,7 @@ def _transposed(builder, rows):  # type: ignore[no-untyped-def]
         for i in range(LANES):
             if not i & width:
                 for place, which in ((i, order[0]), (i + width, order[1])):
-                    turned[place] = _shuffle(builder, rows[i], rows[i + width], which)
+                    turned[place] = shuffled(builder, rows[i], rows[i + width], which)
         rows = turned
     return rows
 

@@ -35,9 +35,9 @@ from rtmedia.dsp.compressor_curve import (
     to_db,
     to_linear,
 )
-from rtmedia.dsp.lanes import all8, load8, store8
+from rtmedia.dsp.lanes import all8, load8, store8, store8_twice
 from rtmedia.dsp.simd import log2_8
-from rtmedia.dsp.simd_f8 import sine8, store8_twice
+from rtmedia.dsp.simd_f8 import sine8
 from rtmedia.dsp.state import check_range, header_dtype, make_state
 from rtmedia.ports import Format
 from rtmedia.rt.kernel import EFFECT_SIGNATURE, callback, copy_octets, kernel, pointer_void

@@ -13,8 +13,8 @@ import math
 
 import numpy as np
 
-from rtmedia.dsp.lanes import abs8, all8, load8, load8_even, store8, where_less
-from rtmedia.dsp.simd_f8 import least_lane8, log10_8, power8
+from rtmedia.dsp.lanes import abs8, all8, load8, load8_even, smallest8, store8, where_less
+from rtmedia.dsp.simd_f8 import log10_8, power8
 from rtmedia.rt.kernel import kernel
 from rtmedia.rt.memory import view_f4
 
@@ -94,7 +94,7 @@ def loudest_channel(sound, loud, groups, channels):
         store8(loud + _OCTETS * group, m)
         turned = all8(_0) - m
         quietest = where_less(turned, quietest, turned, quietest)
-    return -least_lane8(quietest)
+    return -smallest8(quietest)
 
 
 @kernel("f4(i8, i8, i8, f4, f4, f4, f4, f4, f4, f4)")
@@ -124,7 +124,7 @@ def draw_curve(loud, wanted, groups, loudest, threshold, k, knee_end, knee_end_d
         a = where_less(all8(_SILENT), m, out / m, one)
         store8(wanted + _OCTETS * group, a)
         least = where_less(a, least, a, least)
-    return least_lane8(least)
+    return smallest8(least)
 
 
 @kernel("void(i8, i8, i8, f4, f4, f4)")

@@ -26,6 +26,7 @@ class _Float8(types.Type):  # type: ignore[misc]
 
 float8 = _Float8()
 _VECTOR = ir.VectorType(ir.FloatType(), LANES)
+_WORDS = ir.VectorType(ir.IntType(32), LANES)
 
 
 @register_model(_Float8)
@@ -39,13 +40,24 @@ def _is_lanes(*given):  # type: ignore[no-untyped-def]
     return any(isinstance(a, _Float8) for a in given) and all(isinstance(a, _Float8) or a == types.float32 for a in given)
 
 
-def wide(builder, given, value):  # type: ignore[no-untyped-def]
+def shuffled(builder, first, second, order):  # type: ignore[no-untyped-def]
+    """Lanes of two vectors in another order; those of `second` count on from those of `first`."""
+    return builder.shuffle_vector(first, second, ir.Constant(ir.VectorType(ir.IntType(32), len(order)), order))
+
+
+def in_all_lanes(builder, value):  # type: ignore[no-untyped-def]
+    """One float32 of LLVM as a vector."""
+    nothing = ir.Constant(_VECTOR, ir.Undefined)
+    return shuffled(builder, builder.insert_element(nothing, value, ir.IntType(32)(0)), nothing, [0] * LANES)
+
+
+def _wide(builder, given, value):  # type: ignore[no-untyped-def]
     """A value of type `given`, lanes or a float32, as a vector of LLVM."""
-    if isinstance(given, _Float8):
-        return value
-    one = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), value, ir.IntType(32)(0))
-    order = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
-    return builder.shuffle_vector(one, ir.Constant(_VECTOR, ir.Undefined), order)
+    return value if isinstance(given, _Float8) else in_all_lanes(builder, value)
+
+
+def _all_wide(builder, signature, args):  # type: ignore[no-untyped-def]
+    return [_wide(builder, given, value) for given, value in zip(signature.args, args, strict=True)]
 
 
 def _arithmetic(symbol, build):  # type: ignore[no-untyped-def]
@@ -59,7 +71,7 @@ def _arithmetic(symbol, build):  # type: ignore[no-untyped-def]
 
         @lower_builtin(symbol, *pair)
         def _lowered(context, builder, signature, args):  # type: ignore[no-untyped-def]
-            return getattr(builder, build)(*(wide(builder, given, value) for given, value in zip(signature.args, args, strict=True)))
+            return getattr(builder, build)(*_all_wide(builder, signature, args))
 
 
 for _symbol, _build in ((operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul"), (operator.truediv, "fdiv")):
@@ -82,9 +94,8 @@ def load8(typingctx, address):  # type: ignore[no-untyped-def]
 
 def _every_other(first):  # type: ignore[no-untyped-def]
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        wide = builder.load(_pointer(builder, args[0], 2 * LANES), align=4)
-        order = ir.Constant(ir.VectorType(ir.IntType(32), LANES), list(range(first, 2 * LANES, 2)))
-        return builder.shuffle_vector(wide, ir.Constant(wide.type, ir.Undefined), order)
+        both = builder.load(_pointer(builder, args[0], 2 * LANES), align=4)
+        return shuffled(builder, both, ir.Constant(both.type, ir.Undefined), list(range(first, 2 * LANES, 2)))
 
     return float8(types.int64), codegen
 
@@ -118,11 +129,22 @@ def store8_pairs(typingctx, address, first, second):  # type: ignore[no-untyped-
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
         order = [place for lane in range(LANES) for place in (lane, LANES + lane)]
-        mixed = builder.shuffle_vector(args[1], args[2], ir.Constant(ir.VectorType(ir.IntType(32), 2 * LANES), order))
-        builder.store(mixed, _pointer(builder, args[0], 2 * LANES), align=4)
+        builder.store(shuffled(builder, args[1], args[2], order), _pointer(builder, args[0], 2 * LANES), align=4)
         return context.get_dummy_value()
 
     return types.void(types.int64, float8, float8), codegen
+
+
+@intrinsic
+def store8_twice(typingctx, address, value):  # type: ignore[no-untyped-def]
+    """Write sixteen float32 at an address, each lane twice in a row: one number for two interleaved channels."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        both = shuffled(builder, args[1], ir.Constant(_VECTOR, ir.Undefined), [lane // 2 for lane in range(2 * LANES)])
+        builder.store(both, _pointer(builder, args[0], 2 * LANES), align=4)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, float8), codegen
 
 
 @intrinsic
@@ -130,9 +152,7 @@ def all8(typingctx, value):  # type: ignore[no-untyped-def]
     """The same float32 in all lanes."""
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        one = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), args[0], ir.IntType(32)(0))
-        order = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
-        return builder.shuffle_vector(one, ir.Constant(_VECTOR, ir.Undefined), order)
+        return in_all_lanes(builder, args[0])
 
     return float8(types.float32), codegen
 
@@ -142,10 +162,7 @@ def load8_same(typingctx, address):  # type: ignore[no-untyped-def]
     """The float32 at an address, in all lanes."""
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        value = builder.load(builder.inttoptr(args[0], ir.FloatType().as_pointer()), align=4)
-        one = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), value, ir.IntType(32)(0))
-        order = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
-        return builder.shuffle_vector(one, ir.Constant(_VECTOR, ir.Undefined), order)
+        return in_all_lanes(builder, builder.load(builder.inttoptr(args[0], ir.FloatType().as_pointer()), align=4))
 
     return float8(types.int64), codegen
 
@@ -165,7 +182,7 @@ def where_less(typingctx, a, b, then, otherwise):  # type: ignore[no-untyped-def
     """In each lane, `then` where `a` is less than `b`, else `otherwise` (so too where one of them is NaN)."""
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        a, b, then, otherwise = (wide(builder, given, value) for given, value in zip(signature.args, args, strict=True))
+        a, b, then, otherwise = _all_wide(builder, signature, args)
         return builder.select(builder.fcmp_ordered("<", a, b), then, otherwise)
 
     return (float8(a, b, then, otherwise), codegen) if _is_lanes(a, b) or _is_lanes(then, otherwise) else None
@@ -176,7 +193,7 @@ def min8(typingctx, a, b):  # type: ignore[no-untyped-def]
     """The lesser in each lane; `a` where one of them is NaN."""
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        a, b = (wide(builder, given, value) for given, value in zip(signature.args, args, strict=True))
+        a, b = _all_wide(builder, signature, args)
         return builder.select(builder.fcmp_ordered("<", b, a), b, a)
 
     return (float8(a, b), codegen) if _is_lanes(a, b) else None
@@ -191,8 +208,7 @@ def least8(typingctx, a, b):  # type: ignore[no-untyped-def]
     """
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        integers = ir.VectorType(ir.IntType(32), LANES)
-        a, b = (builder.bitcast(wide(builder, given, value), integers) for given, value in zip(signature.args, args, strict=True))
+        a, b = (builder.bitcast(value, _WORDS) for value in _all_wide(builder, signature, args))
         return builder.bitcast(builder.select(builder.icmp_unsigned("<", b, a), b, a), _VECTOR)
 
     return (float8(a, b), codegen) if _is_lanes(a, b) else None
@@ -203,7 +219,7 @@ def max8(typingctx, a, b):  # type: ignore[no-untyped-def]
     """The greater in each lane; `a` where one of them is NaN."""
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        a, b = (wide(builder, given, value) for given, value in zip(signature.args, args, strict=True))
+        a, b = _all_wide(builder, signature, args)
         return builder.select(builder.fcmp_ordered(">", b, a), b, a)
 
     return (float8(a, b), codegen) if _is_lanes(a, b) else None
@@ -214,7 +230,7 @@ def finite_or(typingctx, value, otherwise):  # type: ignore[no-untyped-def]
     """In each lane, `value` where it is finite, else `otherwise`."""
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        value, otherwise = (wide(builder, given, one) for given, one in zip(signature.args, args, strict=True))
+        value, otherwise = _all_wide(builder, signature, args)
         # What is not finite has no difference from itself that is a number.
         finite = builder.fcmp_ordered("ord", builder.fsub(value, value), ir.Constant(_VECTOR, [0.0] * LANES))
         return builder.select(finite, value, otherwise)
@@ -222,16 +238,34 @@ def finite_or(typingctx, value, otherwise):  # type: ignore[no-untyped-def]
     return (float8(value, otherwise), codegen) if _is_lanes(value, otherwise) else None
 
 
+def magnitude(builder, value):  # type: ignore[no-untyped-def]
+    """A vector of LLVM without its signs."""
+    return builder.bitcast(builder.and_(builder.bitcast(value, _WORDS), ir.Constant(_WORDS, [0x7FFFFFFF] * LANES)), _VECTOR)
+
+
 @intrinsic
 def abs8(typingctx, value):  # type: ignore[no-untyped-def]
     """Without the signs."""
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        integers = ir.VectorType(ir.IntType(32), LANES)
-        bits = builder.and_(builder.bitcast(args[0], integers), ir.Constant(integers, [0x7FFFFFFF] * LANES))
-        return builder.bitcast(bits, _VECTOR)
+        return magnitude(builder, args[0])
 
     return float8(float8), codegen
+
+
+def folded(builder, lanes, join):  # type: ignore[no-untyped-def]
+    """A vector of LLVM made one float32: lanes meet four apart, then two, then neighbours: the least rounding, the shortest chain."""
+    for width in (4, 2, 1):
+        turned = shuffled(builder, lanes, ir.Constant(_VECTOR, ir.Undefined), [(lane + width) % LANES for lane in range(LANES)])
+        lanes = join(lanes, turned)
+    return builder.extract_element(lanes, ir.IntType(32)(0))
+
+
+def _extreme(sign):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        return folded(builder, args[0], lambda a, b: builder.select(builder.fcmp_ordered(sign, a, b), a, b))
+
+    return types.float32(float8), codegen
 
 
 @intrinsic
@@ -239,11 +273,7 @@ def sum8(typingctx, value):  # type: ignore[no-untyped-def]
     """The sum of the lanes, as a balanced tree."""
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        lanes = args[0]
-        for width in (4, 2, 1):
-            order = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [(lane + width) % LANES for lane in range(LANES)])
-            lanes = builder.fadd(lanes, builder.shuffle_vector(lanes, ir.Constant(_VECTOR, ir.Undefined), order))
-        return builder.extract_element(lanes, ir.IntType(32)(0))
+        return folded(builder, args[0], builder.fadd)
 
     return types.float32(float8), codegen
 
@@ -251,13 +281,10 @@ def sum8(typingctx, value):  # type: ignore[no-untyped-def]
 @intrinsic
 def largest8(typingctx, value):  # type: ignore[no-untyped-def]
     """The largest of the lanes; none of them may be NaN."""
+    return _extreme(">")
 
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        lanes = args[0]
-        for width in (4, 2, 1):
-            order = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [(lane + width) % LANES for lane in range(LANES)])
-            turned = builder.shuffle_vector(lanes, ir.Constant(_VECTOR, ir.Undefined), order)
-            lanes = builder.select(builder.fcmp_ordered(">", lanes, turned), lanes, turned)
-        return builder.extract_element(lanes, ir.IntType(32)(0))
 
-    return types.float32(float8), codegen
+@intrinsic
+def smallest8(typingctx, value):  # type: ignore[no-untyped-def]
+    """The smallest of the lanes; what is NaN counts as some other lane."""
+    return _extreme("<")

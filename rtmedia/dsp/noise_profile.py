@@ -83,7 +83,7 @@ def learn_noise(audio: npt.NDArray[Any], rate_hz: int) -> NoiseProfile:
 
     Parameters
     ----------
-    audio : array, shape (frames,) or (frames, channels)
+    audio : float array, shape (frames,) or (frames, channels)
         At least 0.1 s, full scale ±1.0; half a second and more says what the noise is on average. Channels are averaged. Digital
         silence in it does not count.
     rate_hz : int
@@ -92,14 +92,17 @@ def learn_noise(audio: npt.NDArray[Any], rate_hz: int) -> NoiseProfile:
     Raises
     ------
     ConfigError
-        Too short, silent throughout, or not finite.
+        Integers, too short, silent throughout, or not finite.
 
     Notes
     -----
     Thread: any.   Real-time: no.
     Frames of 20 ms every 10, sine window; P. Welch, IEEE Trans. Audio Electroacoustics 15(2), 1967.
     """
-    sound = np.asarray(audio, np.float64)
+    given: npt.NDArray[Any] = np.asarray(audio)
+    if given.dtype.kind != "f":
+        raise ConfigError(f"the noise is {given.dtype}; give floats of full scale ±1.0: divide integers by their full scale")
+    sound = given.astype(np.float64)
     sound = sound[:, None] if sound.ndim == 1 else sound
     if sound.ndim != 2 or not np.all(np.isfinite(sound)):
         raise ConfigError(f"the noise is an array of shape {np.shape(audio)}; give finite samples of shape (frames,) or (frames, channels)")

@@ -8,6 +8,8 @@ loop scalar as well; polynomials do not.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from llvmlite import ir
 from numba import types
@@ -15,7 +17,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from rtmedia.dsp.lanes import LANES as LANES
-from rtmedia.dsp.lanes import float8
+from rtmedia.dsp.lanes import float8, folded, shuffled
 
 
 @intrinsic
@@ -36,12 +38,7 @@ def dot_f4(typingctx, first, second, count):  # type: ignore[no-untyped-def]
                 builder.load(builder.inttoptr(builder.add(address, offset), vector.as_pointer()), align=4) for address in (first, second)
             ]
             builder.store(builder.fadd(builder.load(total), builder.fmul(*loaded)), total)
-        lane = ir.IntType(32)
-        lanes = builder.load(total)
-        for width in (4, 2, 1):  # a balanced tree: the least rounding, the shortest chain
-            order = ir.Constant(ir.VectorType(lane, LANES), [(i + width) % LANES for i in range(LANES)])
-            lanes = builder.fadd(lanes, builder.shuffle_vector(lanes, ir.Constant(vector, ir.Undefined), order))
-        return builder.extract_element(lanes, lane(0))
+        return folded(builder, builder.load(total), builder.fadd)
 
     return signature, codegen
 
@@ -68,14 +65,12 @@ def four_dots_f4(typingctx, first, second, third, fourth, one, two, three, four,
                 loaded = [builder.load(builder.inttoptr(builder.add(at, offset), vector.as_pointer()), align=4) for at in pair]
                 builder.store(builder.fadd(builder.load(total), builder.fmul(*loaded)), total)
 
-        def shuffled(a, b, order):  # type: ignore[no-untyped-def]
-            return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), len(order)), order))
-
+        order = partial(shuffled, builder)
         # The tree of `dot_f4`: lanes four apart, then two apart, then neighbours.
         lanes = [builder.load(total) for total in totals]
-        lanes = [builder.fadd(shuffled(each, each, [0, 1, 2, 3]), shuffled(each, each, [4, 5, 6, 7])) for each in lanes]
-        pairs = [builder.fadd(shuffled(a, b, [0, 1, 4, 5]), shuffled(a, b, [2, 3, 6, 7])) for a, b in (lanes[:2], lanes[2:])]
-        sums = builder.fadd(shuffled(*pairs, [0, 2, 4, 6]), shuffled(*pairs, [1, 3, 5, 7]))
+        lanes = [builder.fadd(order(each, each, [0, 1, 2, 3]), order(each, each, [4, 5, 6, 7])) for each in lanes]
+        pairs = [builder.fadd(order(a, b, [0, 1, 4, 5]), order(a, b, [2, 3, 6, 7])) for a, b in (lanes[:2], lanes[2:])]
+        sums = builder.fadd(order(*pairs, [0, 2, 4, 6]), order(*pairs, [1, 3, 5, 7]))
         builder.store(sums, builder.inttoptr(out, half.as_pointer()), align=4)
         return context.get_dummy_value()
 

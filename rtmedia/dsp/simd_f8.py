@@ -64,6 +64,10 @@ _ROUND = 6755399441055744.0  # 1.5 * 2^52: adding it leaves the nearest integer 
 _ROOT_HALF = 0x3F3504F3  # sqrt(1/2) as float32
 
 
+def _float32(bits: int) -> float:
+    return float(np.uint32(bits).view(np.float32))
+
+
 def _all(vector, value):  # type: ignore[no-untyped-def]
     return ir.Constant(vector, [value] * LANES)
 
@@ -121,15 +125,11 @@ def log10_8(typingctx, x):  # type: ignore[no-untyped-def]
         whole = builder.fmul(builder.sitofp(exponent, _DOUBLE), _all(_DOUBLE, math.log(2)))
         natural = builder.fptrunc(builder.fadd(whole, builder.fmul(t, _polynomial(builder, _LN, t))), _SINGLE)
         real = builder.sitofp(n, _SINGLE)
-        low, scale, high = (_all(_SINGLE, f4(c)) for c in (0x355427DB, 0x3EDE5BD9, 0x3E9A2080))
+        low, scale, high = (_all(_SINGLE, _float32(bits)) for bits in (0x355427DB, 0x3EDE5BD9, 0x3E9A2080))
         z = builder.fadd(builder.fmul(real, low), builder.fmul(scale, natural))
         return builder.fadd(z, builder.fmul(real, high))
 
     return float8(float8), codegen
-
-
-def f4(bits):
-    return float(np.uint32(bits).view(np.float32))
 
 
 @intrinsic
@@ -141,31 +141,3 @@ def sine8(typingctx, x):  # type: ignore[no-untyped-def]
         return builder.fptrunc(builder.fmul(x, _polynomial(builder, _SINE, builder.fmul(x, x))), _SINGLE)
 
     return float8(float8), codegen
-
-
-@intrinsic
-def least_lane8(typingctx, value):  # type: ignore[no-untyped-def]
-    """The least of the lanes; what is NaN counts as some other lane."""
-
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        lanes = args[0]
-        for width in (4, 2, 1):
-            order = ir.Constant(_WORD, [(lane + width) % LANES for lane in range(LANES)])
-            other = builder.shuffle_vector(lanes, ir.Constant(_SINGLE, ir.Undefined), order)
-            lanes = builder.select(builder.fcmp_ordered("<", lanes, other), lanes, other)
-        return builder.extract_element(lanes, ir.IntType(32)(0))
-
-    return types.float32(float8), codegen
-
-
-@intrinsic
-def store8_twice(typingctx, address, value):  # type: ignore[no-untyped-def]
-    """Write sixteen float32 at an address, each lane twice in a row: one number for two interleaved channels."""
-
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        order = ir.Constant(ir.VectorType(ir.IntType(32), 2 * LANES), [lane // 2 for lane in range(2 * LANES)])
-        wide = builder.shuffle_vector(args[1], ir.Constant(_SINGLE, ir.Undefined), order)
-        builder.store(wide, builder.inttoptr(args[0], wide.type.as_pointer()), align=4)
-        return context.get_dummy_value()
-
-    return types.void(types.int64, float8), codegen

@@ -9,6 +9,7 @@ image back; to look inside is to print the record.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -50,5 +51,5 @@ def make_state(header: np.dtype[Any], arrays: Mapping[str, npt.NDArray[Any]]) ->
 
 def check_range(effect: str, name: str, value: float, low: float, high: float) -> None:
     """Refuse a setting outside of its limits (and NaN)."""
-    if not isinstance(value, (int, float)) or not low <= value <= high:
+    if not isinstance(value, Real) or not low <= value <= high:
         raise ConfigError(f"{effect}: {name} is {value}; it must lie between {low:g} and {high:g}: choose a value in that range")

@@ -168,11 +168,14 @@ class SwitchInstance(Instance):
         }
         state = make_state(HEADER, arrays)
         fade = frames_of_ms(FADE_MS, format.rate_hz)
+        # Whoever changes settings in a way of his own knows nothing of the page.
+        by_page = getattr(type(inner), "update", None) is Instance.update
         mail = aligned_zeros(1, np.dtype(WISH_FIELDS))
+        if by_page:  # the page is handed on whole: what an update leaves out is as it was
+            mail["wish"] = inner.state["wish"]
         self.inner = inner
         page = SettingsPage(switch_process, mail, format, max_frames)
-        # Whoever changes settings in a way of his own knows nothing of the page.
-        self.settings = page if getattr(type(inner), "update", None) is Instance.update else inner
+        self.settings = page if by_page else inner
         self._page = page
         state["function"], state["inner"], state["mail"] = inner.address, inner.state_address, page.state_address
         state["latency_frames"], state["ring_frames"], state["fade_frames"] = late, late + max_frames, fade

@@ -18,7 +18,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from rtmedia.dsp.lanes import LANES, float8
+from rtmedia.dsp.lanes import LANES, float8, magnitude
 
 TAPS = 12
 #: The newest frame that a value needs lies so many frames after the frame before which it is interpolated.
@@ -50,10 +50,6 @@ def true_peak8(typingctx, address):  # type: ignore[no-untyped-def]
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
         vector = ir.VectorType(ir.FloatType(), LANES)
-        integers = ir.VectorType(ir.IntType(32), LANES)
-
-        def magnitude(value):  # type: ignore[no-untyped-def]
-            return builder.bitcast(builder.and_(builder.bitcast(value, integers), ir.Constant(integers, [0x7FFFFFFF] * LANES)), vector)
 
         def weighted(values, weights):  # type: ignore[no-untyped-def]
             total = None
@@ -70,11 +66,11 @@ def true_peak8(typingctx, address):  # type: ignore[no-untyped-def]
         half = TAPS // 2
         sums = [builder.fadd(x[tap], x[TAPS - 1 - tap]) for tap in range(half)]
         differences = [builder.fsub(x[tap], x[TAPS - 1 - tap]) for tap in range(half)]
-        largest = magnitude(x[half])
+        largest = magnitude(builder, x[half])
         for phase in PHASES[:2]:
             # Halves of sums of multiples of 2^-13: exact in float32.
             even, odd = (phase + phase[::-1])[:half] / 2, (phase - phase[::-1])[:half] / 2
-            pair = builder.fadd(magnitude(weighted(sums, even)), magnitude(weighted(differences, odd)))
+            pair = builder.fadd(magnitude(builder, weighted(sums, even)), magnitude(builder, weighted(differences, odd)))
             largest = larger(pair, largest)
         return largest
 

@@ -250,6 +250,8 @@ def _with_settings(effects: tuple[Effect, ...], name: str, values: Mapping[str, 
     for effect in effects:
         if effect.name == name:
             known: list[str] = [item.name for item in fields(effect)] if is_dataclass(effect) else []
+            if not isinstance(values, Mapping):
+                raise ConfigError(f"settings of {name!r} are {values!r}; give a dict: {{{name!r}: {{setting: value}}}}")
             if not set(values) <= set(known):
                 wrong = ", ".join(sorted(set(values) - set(known)))
                 raise ConfigError(f"effect {name!r} has no setting {wrong}; its settings are {', '.join(known) or 'none'}")

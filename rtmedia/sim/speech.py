@@ -68,6 +68,8 @@ def read_speech(path: str | Path) -> Speech:
         data = Path(path).read_bytes()
     except OSError as exc:
         raise ConfigError(f"speech file {path} cannot be read ({exc.strerror}); check the path") from exc
+    if not data:
+        raise ConfigError(f"speech file {path} is empty; choose another file")
     if is_wav(data):
         block, rate_hz = decode_wav(data, f"speech file {path}")
         return Speech(block, rate_hz)
@@ -84,7 +86,8 @@ def _read_other(data: bytes, path: str | Path) -> Speech:
     try:
         block, rate_hz = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
     except (RuntimeError, TypeError) as exc:  # TypeError: headerless data
-        raise ConfigError(f"speech file {path} cannot be decoded ({exc}); convert it to WAV") from exc
+        why = str(exc).rpartition(">: ")[2]  # without the name of an object in memory
+        raise ConfigError(f"speech file {path} cannot be decoded ({why}); convert it to WAV") from exc
     if block.shape[0] == 0:
         raise ConfigError(f"speech file {path} holds no sound; choose another file")
     if not 1_000 <= rate_hz <= 384_000:

@@ -93,6 +93,7 @@ def test_the_normaliser_can_be_aimed(run, tmp_path):
         (["in.wav", "out.wav", "--plot", "picture.bmp"], ".png or .svg or .pdf"),
         (["in.wav", "other.wav", "out", "--plot", "picture.png"], "there are 2 recordings"),
         (["in.wav", "out.wav", "--effects", "reverb"], "known effects"),
+        (["in.wav", "out.mp3"], "call it out.wav"),
     ],
 )
 def test_a_callers_mistake_is_told_before_anything_is_written(run, tmp_path, words, said):
@@ -143,6 +144,14 @@ def test_a_folder_with_one_file_in_it_becomes_a_folder(run, tmp_path):
     recording(tmp_path / "calls" / "a.wav")
     assert run("calls", "out").exit_code == 0
     assert (tmp_path / "out" / "a.wav").is_file()
+
+
+def test_what_is_no_recording_is_told_in_words(run, tmp_path):
+    (tmp_path / "in.wav").touch()
+    assert "in.wav is empty" in run("in.wav", "out.wav").output
+    recording(tmp_path / "in.wav")
+    pytest.importorskip("soxr")
+    assert "--rate is 96000" in run("in.wav", "out.wav", "--rate", "96000").output
 
 
 def test_where_files_go():

@@ -388,12 +388,12 @@ def test_processes_of_their_own_give_the_same_figures(folder):
 
 
 def test_processes_are_started_only_where_that_pays(monkeypatch):
-    monkeypatch.setattr("rtmedia.cli.batch.cores", lambda: 2)
+    monkeypatch.setattr("rtmedia.cli.workers.cores", lambda: 2)
     task = Task(run_named(), Config())
     assert jobs_for([task] * 2) == 1
     assert jobs_for([task] * 20) == 2
     assert jobs_for([replace(task, audio=False, oracles=False)] * 20) == 1
-    monkeypatch.setattr("rtmedia.cli.batch.cores", lambda: 1)
+    monkeypatch.setattr("rtmedia.cli.workers.cores", lambda: 1)
     assert jobs_for([task] * 20) == 1
 
 

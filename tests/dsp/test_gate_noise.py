@@ -207,3 +207,8 @@ def test_what_is_no_noise_is_refused():
         SpectralGate(adapt=3)
     with pytest.raises(ConfigError, match="adapt is -1"):
         SpectralGate().make(Format(16_000), 512).resume(-1)
+
+
+def test_integers_are_no_noise():
+    with pytest.raises(ConfigError, match="int16; give floats of full scale"):
+        learn_noise(np.ones(16_000, np.int16), 16_000)

@@ -16,8 +16,10 @@ from rtmedia.dsp.lanes import (
     load8_same,
     max8,
     min8,
+    smallest8,
     store8,
     store8_pairs,
+    store8_twice,
     sum8,
     where_less,
 )
@@ -66,6 +68,19 @@ def test_pairs_come_apart_and_together(rng):
     out = np.zeros((8, 2), np.float32)
     assert apart_and_together(pairs.ctypes.data, out.ctypes.data) == pairs[:, 1].max()
     assert (out == pairs[:, ::-1]).all()
+
+
+@kernel("f4(i8, i8)")
+def least_and_twice(x, out):
+    store8_twice(out, load8(x))
+    return smallest8(load8(x))
+
+
+def test_the_smallest_lane_and_lanes_twice(rng):
+    x = rng.uniform(-1, 1, 8).astype(np.float32)
+    out = np.zeros(16, np.float32)
+    assert least_and_twice(x.ctypes.data, out.ctypes.data) == x.min()
+    assert (out == np.repeat(x, 2)).all()
 
 
 @kernel("void(i8, i8, i8)")

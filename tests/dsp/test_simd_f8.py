@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rtmedia.dsp.lanes import LANES, load8, store8
-from rtmedia.dsp.simd_f8 import least_lane8, log10_8, power8, sine8, store8_twice
+from rtmedia.dsp.simd_f8 import log10_8, power8, sine8
 from rtmedia.rt.kernel import kernel
 
 
@@ -19,16 +19,6 @@ def over(function, x, out, count, log2_base):
             store8(out + at, log10_8(load8(x + at)))
         else:
             store8(out + at, sine8(load8(x + at)))
-
-
-@kernel("f4(i8)")
-def least(x):
-    return least_lane8(load8(x))
-
-
-@kernel("void(i8, i8)")
-def twice(x, out):
-    store8_twice(out, load8(x))
 
 
 def run(function, x, log2_base=0.0):
@@ -88,11 +78,3 @@ def test_every_lane_gives_the_same_bits(rng):
         lanes = run(function, x, np.log2(10))
         for value, lane in zip(x, lanes, strict=True):
             assert (run(function, np.full(8, value), np.log2(10)) == lane).all()
-
-
-def test_the_least_lane_and_lanes_twice(rng):
-    x = rng.uniform(-1, 1, 8).astype(np.float32)
-    assert least(x.ctypes.data) == x.min()
-    out = np.zeros(16, np.float32)
-    twice(x.ctypes.data, out.ctypes.data)
-    assert (out == np.repeat(x, 2)).all()

@@ -289,3 +289,14 @@ def test_an_effect_without_a_c_function_is_refused():
 
     with pytest.raises(ConfigError, match="no C function"):
         Switch(Description()).make(Format(16_000), 160)
+
+
+def test_an_update_of_some_settings_leaves_the_others_as_they_are():
+    plain = Compressor(warm_start=True).make(Format(16_000), 160)
+    switched = Switch(Compressor(warm_start=True)).make(Format(16_000), 160)
+    for values in ((-30.0,), ()):
+        plain.update(values)
+        switched.settings.update(values)
+        for made in (plain, switched):
+            made.process(np.zeros((160, 1), np.float32))
+        assert np.array_equal(switched.inner.state["taken"], plain.state["taken"])
