@@ -147,12 +147,12 @@ class WavSink(NullSink):
             self._writer.join(timeout_s)
             stopped = stopped and not self._writer.is_alive()
         if stopped and self._file is not None:
-            for opened in (self._file, self._handle):  # each on its own: on a full disk both fail, and both must go
-                try:
-                    if opened is not None:
-                        opened.close()
-                except OSError as exc:
-                    if self.failure is None:
-                        self._fail(exc)
+            assert self._handle is not None
+            try:
+                with self._handle:  # closed also where the header cannot be written, on a full disk
+                    self._file.close()
+            except OSError as exc:
+                if self.failure is None:
+                    self._fail(exc)
             self._file = None
         return stopped
