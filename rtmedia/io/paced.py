@@ -147,10 +147,10 @@ class WavSink(NullSink):
             self._writer.join(timeout_s)
             stopped = stopped and not self._writer.is_alive()
         if stopped and self._file is not None:
+            assert self._handle is not None
             try:
-                self._file.close()
-                if self._handle is not None:
-                    self._handle.close()
+                with self._handle:  # closed also where the header cannot be written, on a full disk
+                    self._file.close()
             except OSError as exc:
                 if self.failure is None:
                     self._fail(exc)

@@ -168,7 +168,7 @@ def call(context: Any, builder: Any, signature: Any, symbol: str, arguments: Any
 
 
 def _check(array: Any, dtype: Any, ndim: int) -> None:
-    if type(array) is not np.ndarray or array.dtype != dtype or array.ndim != ndim:
+    if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != ndim:
         raise TypeError(f"an argument is {type(array).__name__} {getattr(array, 'dtype', '')}; the kernel takes {ndim}-dimensional {dtype}")
     if not array.flags.carray:
         raise TypeError("an array is not C-ordered, aligned and writeable: pass a copy")
@@ -184,10 +184,11 @@ def _number(kind: Any) -> Callable[[Any], Any]:
     return _real if isinstance(kind, types.Float) else bool if kind == types.boolean else operator.index
 
 
-def python_function(signature: Any, address: int, keep_gil: bool) -> Callable[..., Any] | None:
+def python_function(signature: Any, address: int, keep_gil: bool, checked: bool = True) -> Callable[..., Any] | None:
     """Python's half: a callable for the function at `address`; None where ctypes has no word for the result.
 
-    It takes Python's numbers only, and raises ``ctypes.ArgumentError`` at NumPy's: see `exact`.
+    It takes Python's numbers only, and raises ``ctypes.ArgumentError`` at NumPy's: see `exact`. Unless `checked`, its arrays must be
+    right already: with others the process may end.
     """
     returned = signature.return_type
     if returned != types.void and returned not in _CTYPES:
@@ -198,7 +199,7 @@ def python_function(signature: Any, address: int, keep_gil: bool) -> Callable[..
     arrays = [
         (place, numpy_support.as_dtype(kind.dtype), kind.ndim) for place, kind in enumerate(signature.args) if isinstance(kind, types.Array)
     ]
-    if not arrays:
+    if not (arrays and checked):
         return function
 
     def with_arrays(*arguments: Any) -> Any:

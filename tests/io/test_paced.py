@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import wave
 
@@ -18,6 +19,8 @@ def test_a_disk_that_is_full_ends_the_engine_with_an_error_that_says_so() -> Non
         for _ in engine.events(timeout_s=30.0):
             pass
     assert engine.state == "failed"
+    del engine
+    gc.collect()  # a file that nobody closed would complain here
 
 
 def test_a_device_that_asks_for_60_ms_at_once_is_served_and_hears_the_end(tmp_path, monkeypatch) -> None:
