@@ -9,13 +9,12 @@ weight the sound, loudness needs two. Peers that are not installed are left out 
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from _bench import Row, compare, interleaved, parser_for, report
+from _bench import Row, compare, interleaved, optional, parser_for, report
 from _speech import VOICES, prompts
 from numba import carray
 
@@ -30,14 +29,6 @@ Gains = npt.NDArray[np.float64]
 LEVELS_LUFS = (-40.0, -30.0, -23.0, -16.0, -10.0)
 RATE_HZ = 16_000
 TARGET_LUFS = LoudnessNormalizer().target_lufs
-
-
-def peer(module: str) -> Any:
-    """The module, or None."""
-    try:
-        return importlib.import_module(module)
-    except ImportError:
-        return None
 
 
 def speech(rate_hz: int, seconds: float, channels: int = 1) -> Sound:
@@ -140,7 +131,7 @@ def per_block(rate_hz: int, channels: int, rounds: int) -> list[Row]:
     memory = np.array([0.9, -1.8, 0.9, -1.8, 0.82, 0.0, 0.0])
     format = Format(rate_hz, channels)
     made = {"normaliser": LoudnessNormalizer().make(format, frames), "meter": Meter().make(format, frames)}
-    sections = peer("scipy.signal").butter(4, 0.1, output="sos") if peer("scipy.signal") else None
+    sections = optional("scipy.signal").butter(4, 0.1, output="sos") if optional("scipy.signal") else None
 
     def call(run: Callable[[], object]) -> Callable[[], None]:
         turn = 0
@@ -159,7 +150,7 @@ def per_block(rate_hz: int, channels: int, rounds: int) -> list[Row]:
         where = (each.address, work.ctypes.data, frames, channels, each.state_address, 100)
         peers[name] = call(lambda where=where: in_a_row(*where))  # type: ignore[misc]
     if sections is not None:
-        peers["scipy sosfilt, two sections, 1 s a call"] = call(lambda: peer("scipy.signal").sosfilt(sections, work, axis=0))
+        peers["scipy sosfilt, two sections, 1 s a call"] = call(lambda: optional("scipy.signal").sosfilt(sections, work, axis=0))
     times = interleaved(peers, rounds=rounds, operations=100, warm_up=min(20, rounds))
     return compare(f"{rate_hz // 1000} kHz, {'mono' if channels == 1 else 'stereo'}, 10 ms", times, "one plain biquad", block_ms=10.0)
 
@@ -182,7 +173,7 @@ def main() -> None:
         "--voice", nargs="*", default=[], choices=sorted(VOICES), help="also human speech: telephone prompts in these languages"
     )
     asked = parser.parse_args()
-    pyloudnorm, webrtc_noise_gain = peer("pyloudnorm"), peer("webrtc_noise_gain")
+    pyloudnorm, webrtc_noise_gain = optional("pyloudnorm"), optional("webrtc_noise_gain")
     missing = [name for name, found in (("pyloudnorm", pyloudnorm), ("webrtc-noise-gain", webrtc_noise_gain)) if found is None]
     seconds, rounds = (6, 3) if asked.tiny else (60, 400)
     rates = (RATE_HZ,) if asked.tiny else RATES_HZ

@@ -15,13 +15,12 @@ Peers that are not installed are named and left out: soxr, samplerate, PyAV (lib
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from _bench import Row, arguments, compare, interleaved, report
+from _bench import Row, arguments, compare, interleaved, optional, report
 
 from rtmedia.dsp.resample import make_resampler, resample
 from rtmedia.dsp.varispeed import make_varispeed
@@ -31,14 +30,6 @@ Stream = Callable[[Sound], Sound]
 
 PAIRS = ((16_000, 48_000), (48_000, 16_000), (16_000, 44_100), (8_000, 48_000), (44_100, 48_000))
 OWN, HQ = "rtmedia", "soxr HQ"
-
-
-def optional(name: str) -> Any:
-    """A module, or None."""
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        return None
 
 
 def own(in_hz: int, out_hz: int) -> Stream:

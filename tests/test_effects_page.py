@@ -24,7 +24,7 @@ def test_an_example_runs_as_it_stands(name, tmp_path, scaled):
 
 
 def test_there_are_examples():
-    assert set(EXAMPLES) == {"presets", "recordings", "own"}
+    assert set(EXAMPLES) == {"presets", "recordings", "noise", "own"}
 
 
 @pytest.mark.parametrize("name", PRESETS)

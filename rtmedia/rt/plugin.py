@@ -127,6 +127,8 @@ class Instance:
     """
 
     def __init__(self, function: Any, state: npt.NDArray[Any], format: Format, max_frames: int, latency_frames: int = 0) -> None:
+        if max_frames < 1:
+            raise ConfigError(f"max_frames is {max_frames}; it must be at least 1: give the length of a block")
         fields: dict[str, Any] = dict(state.dtype.fields or {})
         if any(fields.get(name) != where for name, where in _HEAD.items()) or state.shape != (1,) or state.ctypes.data % 8:
             raise ConfigError("an effect's state must be one record that begins with rtmedia.rt.plugin.WISH_FIELDS, on 8 octets")

@@ -182,6 +182,11 @@ def test_a_block_that_cannot_be_changed_in_place_is_refused(block):
         make_gain().process(block)
 
 
+def test_blocks_have_at_least_one_frame():
+    with pytest.raises(ConfigError, match="max_frames is 0"):
+        Instance(gain_process, aligned_zeros(1, GAIN), Format(16_000), 0)
+
+
 def test_an_instance_at_work_is_not_copied():
     with pytest.raises(TypeError, match="make another"):
         copy.deepcopy(make_gain())
