@@ -216,6 +216,8 @@ class Line:
         """
         changes: list[tuple[int, EffectInstance, tuple[float, ...]]] = []
         descriptions = self.descriptions if effects is None else self._same_kinds(effects_of(effects))
+        if settings is not None and not isinstance(settings, Mapping):
+            raise ConfigError(f"settings is {settings!r}; give a dict: {{effect: {{setting: value}}}}")
         for name, values in (settings or {}).items():
             descriptions = _with_settings(descriptions, name, values)
         for place, (before, after) in enumerate(zip(self.descriptions, descriptions, strict=True)):
@@ -253,7 +255,7 @@ def _with_settings(effects: tuple[Effect, ...], name: str, values: Mapping[str, 
             if not isinstance(values, Mapping):
                 raise ConfigError(f"settings of {name!r} are {values!r}; give a dict: {{{name!r}: {{setting: value}}}}")
             if not set(values) <= set(known):
-                wrong = ", ".join(sorted(set(values) - set(known)))
+                wrong = ", ".join(sorted(map(str, set(values) - set(known))))
                 raise ConfigError(f"effect {name!r} has no setting {wrong}; its settings are {', '.join(known) or 'none'}")
             effect = replace(effect, **values)  # type: ignore[type-var]
         changed.append(effect)

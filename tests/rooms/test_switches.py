@@ -112,6 +112,9 @@ def test_new_settings_of_a_whole_chain_make_no_step_of_their_own():
         ({"reverb": {"size": 1}}, "settings holds 'reverb'"),
         ({"gate": {"depth": 1}}, "no setting depth; its settings are depth_db"),
         ({"gate": {"depth_db": 99}}, "depth_db is 99"),
+        ({"gate": 12}, "settings of 'spectral_gate' are 12"),
+        ({"gate": {1: 2}}, "no setting 1"),
+        (["gate"], "give a dict"),
         ({"gate": {"latency": "6ms"}}, "latency of effect 'spectral_gate' is '6ms', but it was made with '10ms'"),
     ],
 )
