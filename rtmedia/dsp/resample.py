@@ -175,12 +175,16 @@ def design(up: int, down: int) -> npt.NDArray[np.float32]:
     return polyphase(up, up, taps_for(down / up), cut_for(down / up) / max(up, down))
 
 
+_SAMPLE = np.dtype(np.float32)
+
+
 def check_block(block: Block, channels: int) -> None:
     """Refuse what is no block of `channels`."""
-    if block.dtype != np.float32 or block.ndim != 2 or block.shape[1] != channels or not block.flags.c_contiguous:
+    good = isinstance(block, np.ndarray) and block.dtype == _SAMPLE and block.ndim == 2 and block.flags.c_contiguous
+    if not good or block.shape[1] != channels:
         raise ConfigError(
-            f"block is {block.dtype} {block.shape}; this resampler takes C-ordered float32 (frames, {channels}): "
-            "convert with numpy.ascontiguousarray(block, numpy.float32)"
+            f"block is {getattr(block, 'dtype', type(block).__name__)} {getattr(block, 'shape', '')}; "
+            f"this resampler takes C-ordered float32 (frames, {channels}): convert with numpy.ascontiguousarray(block, numpy.float32)"
         )
 
 
@@ -196,10 +200,10 @@ def check_order(in_hz: int, out_hz: int, channels: int, max_in_frames: int) -> N
         raise ConfigError(f"max_in_frames is {max_in_frames}; it must be at least 1: give the length of a block")
 
 
-@kernel("i8(f4[:, ::1])", keep_gil=True)
-def _address_of(block):
-    """Several times as quick as ``block.ctypes.data``, and no array of another type or order gets in."""
-    return block.ctypes.data
+@kernel("i8(i8, f4[:, ::1], f4[:, ::1])")
+def resample_over(state_address, block, out):
+    """`resample` over arrays: Python is slow to tell their addresses."""
+    return resample(state_address, block.ctypes.data, block.shape[0], out.ctypes.data)
 
 
 class RateInstance:
@@ -212,7 +216,7 @@ class RateInstance:
     channels : int
     frames_for, change : kernels
         ``frames_for(state_address, in_frames)`` says how many frames the other one will give;
-        ``change(state_address, in_address, in_frames, out_address)`` gives them.
+        ``change(state_address, block, out)`` gives them.
 
     Notes
     -----
@@ -223,27 +227,21 @@ class RateInstance:
         self,
         state: npt.NDArray[Any],
         channels: int,
-        frames_for: Callable[[int, int], int],
-        change: Callable[[int, int, int, int], int],
+        frames_for: Any,
+        change: Any,
     ) -> None:
         self.state = state
         self.channels = channels
-        self._frames_for, self._change = frames_for, change
+        self._frames_for: Callable[[int, int], int] = frames_for.unchecked
+        self._change: Callable[[int, Block, Block], int] = change.unchecked  # `process` looks at the block itself
         self.state_address = int(state.ctypes.data)
         self._initial = state.tobytes()
 
     def process(self, block: Block) -> Block:
         """A new block at the other rate; `block` may have any length."""
-        try:
-            source = _address_of(block)
-        except TypeError:  # what may only be read is welcome, what is no block is not
-            check_block(block, self.channels)
-            source = block.ctypes.data
-        frames, channels = block.shape
-        if channels != self.channels:
-            check_block(block, self.channels)
-        out = np.empty((self._frames_for(self.state_address, frames), channels), np.float32)
-        self._change(self.state_address, source, frames, _address_of(out))
+        check_block(block, self.channels)
+        out: Block = np.empty((self._frames_for(self.state_address, block.shape[0]), self.channels), np.float32)
+        self._change(self.state_address, block, out)
         return out
 
     def reset(self) -> None:
@@ -277,7 +275,7 @@ class ResamplerInstance(RateInstance):
         state = make_state(HEADER, {"table": table, "work": work})
         for name, value in (("channels", channels), ("up", up), ("down", down), ("taps", taps), ("max_frames", max_in_frames)):
             state[name] = value
-        super().__init__(state, channels, out_frames_for, resample)
+        super().__init__(state, channels, out_frames_for, resample_over)
         self.in_hz, self.out_hz, self.max_in_frames = in_hz, out_hz, max_in_frames
         self.delay_frames = 0.0 if same else up * taps / 2 / down
         self.max_out_frames = -(-max_in_frames * up // down)

@@ -133,6 +133,12 @@ def varispeed(state_address, in_address, in_frames, out_address):
     return written
 
 
+@kernel("i8(i8, f4[:, ::1], f4[:, ::1])")
+def varispeed_over(state_address, block, out):
+    """`varispeed` over arrays: Python is slow to tell their addresses."""
+    return varispeed(state_address, block.ctypes.data, block.shape[0], out.ctypes.data)
+
+
 class VarispeedInstance(RateInstance):
     """One stream's change of rate with a ratio that follows a clock. Built by `make_varispeed`.
 
@@ -158,7 +164,7 @@ class VarispeedInstance(RateInstance):
         for name, value in (("channels", channels), ("taps", taps), ("max_frames", max_in_frames), ("nominal", nominal)):
             state[name] = value
         varispeed_set(state.ctypes.data, 1.0)
-        super().__init__(state, channels, varispeed_frames, varispeed)
+        super().__init__(state, channels, varispeed_frames, varispeed_over)
         self.in_hz, self.out_hz, self.max_in_frames = in_hz, out_hz, max_in_frames
         self.delay_frames = taps / 2 / nominal
         self.max_out_frames = int(max_in_frames * (1.0 + MOST) / nominal) + 2
