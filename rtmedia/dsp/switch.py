@@ -28,7 +28,7 @@ from numba import carray
 from rtmedia.dsp.state import header_dtype, make_state
 from rtmedia.errors import ConfigError
 from rtmedia.ports import Block, Effect, EffectInstance, Format
-from rtmedia.rt.kernel import EFFECT_SIGNATURE, call_effect, callback, copy_octets, pointer_void
+from rtmedia.rt.kernel import EFFECT_SIGNATURE, call_effect, callback, copy_octets, kernel, pointer_void
 from rtmedia.rt.memory import aligned_zeros, view_f4
 from rtmedia.rt.plugin import MAX_WISHES, TAKEN_FIELDS, WISH_FIELDS, Instance, take_wishes, wishes_take, wishes_write
 from rtmedia.units import frames_of_ms
@@ -57,6 +57,13 @@ HEADER = header_dtype(
     ("past", "work", "old"),
 )
 _VALUES_OFFSET = int(HEADER.fields["values"][1])  # type: ignore[index]
+
+
+@kernel("f4(i8, i8)", inline=True)
+def share_of(done, whole):
+    """How far a fade has come after `done` of its `whole` frames: 3t² - 2t³."""
+    t = np.float32(done) / np.float32(whole)
+    return t * t * (np.float32(3) - t - t)
 
 
 @callback(EFFECT_SIGNATURE)
@@ -88,7 +95,7 @@ def switch_process(block_address, frames, channels, state_address):
                 copy_octets(old, head.inner, head.old_octets)
                 head.old_frames = 2 * fade  # in the first half the old sound alone, while the new one finds its place unheard
             wishes_write(head.inner, view_f4(state_address + _VALUES_OFFSET, MAX_WISHES))
-    one, three = np.float32(1), np.float32(3)
+    one = np.float32(1)
     left = head.old_frames
     if left == 0:
         call_effect(head.function, block_address, frames, channels, head.inner)
@@ -100,8 +107,7 @@ def switch_process(block_address, frames, channels, state_address):
         call_effect(head.function, state_address + head.at_work, frames, channels, old)
         for i in range(min(frames, left)):
             left -= 1
-            t = np.float32(min(left, fade)) / np.float32(fade)
-            share = t * t * (three - t - t)
+            share = share_of(min(left, fade), fade)
             for c in range(i * channels, (i + 1) * channels):
                 block[c] = block[c] * (one - share) + work[c] * share
         head.old_frames = left
@@ -119,8 +125,7 @@ def switch_process(block_address, frames, channels, state_address):
             wet += 1
         elif wet > goal:
             wet -= 1
-        t = np.float32(wet) / np.float32(fade)
-        share = t * t * (three - t - t)
+        share = share_of(wet, fade)
         for c in range(channels):
             dry = past[at + c]
             if wet == 0:
