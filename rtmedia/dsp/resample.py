@@ -28,7 +28,7 @@ from rtmedia.dsp.state import header_dtype, make_state
 from rtmedia.errors import ConfigError
 from rtmedia.ports import RATES_HZ, Block
 from rtmedia.rt.kernel import kernel, pointer_void
-from rtmedia.rt.memory import view_block
+from rtmedia.rt.memory import is_block, view_block
 
 #: Taps per phase at the lower of the two rates: 1.5 ms of delay at 16 kHz.
 TAPS = 48
@@ -175,13 +175,9 @@ def design(up: int, down: int) -> npt.NDArray[np.float32]:
     return polyphase(up, up, taps_for(down / up), cut_for(down / up) / max(up, down))
 
 
-_SAMPLE = np.dtype(np.float32)
-
-
 def check_block(block: Block, channels: int) -> None:
     """Refuse what is no block of `channels`."""
-    good = isinstance(block, np.ndarray) and block.dtype == _SAMPLE and block.ndim == 2 and block.flags.c_contiguous
-    if not good or block.shape[1] != channels:
+    if not is_block(block) or block.shape[1] != channels:
         raise ConfigError(
             f"block is {getattr(block, 'dtype', type(block).__name__)} {getattr(block, 'shape', '')}; "
             f"this resampler takes C-ordered float32 (frames, {channels}): convert with numpy.ascontiguousarray(block, numpy.float32)"

@@ -69,3 +69,11 @@ def store_word(words, index, value):
 def load_word(words, index):
     """``words[index]`` with acquire, for Python's side of a page that compiled code writes."""
     return load_acquire(words, index)
+
+
+_SAMPLE = np.dtype(np.float32)
+
+
+def is_block(block: object) -> bool:
+    """Whether it is float32, two-dimensional and C-ordered: what a call that is not checked itself may be given to read."""
+    return isinstance(block, np.ndarray) and block.dtype == _SAMPLE and block.ndim == 2 and block.flags.c_contiguous

@@ -17,14 +17,13 @@ import numpy.typing as npt
 from rtmedia.errors import ConfigError
 from rtmedia.ports import Block, Format
 from rtmedia.rt.kernel import call_codec, call_effect, kernel, load_acquire, store_release
-from rtmedia.rt.memory import aligned_zeros, view_f4, view_i8
+from rtmedia.rt.memory import aligned_zeros, is_block, view_f4, view_i8
 
 MAX_WISHES = 14
 #: The common head of every effect's state; a state's dtype starts with these fields.
 WISH_FIELDS: list[Any] = [("wish_version", "i8"), ("wish", "f4", (MAX_WISHES,))]
 #: What the kernel itself has taken over; an effect that uses `take_wishes` has these right behind `WISH_FIELDS`.
 TAKEN_FIELDS: list[Any] = [("seen_version", "i8"), ("taken", "f4", (MAX_WISHES,))]
-_SAMPLE = np.dtype(np.float32)
 _HEAD = dict(np.dtype(WISH_FIELDS).fields or {})
 
 
@@ -149,8 +148,7 @@ class Instance:
 
     def process(self, block: Block) -> None:
         """Work on `block` in place, in pieces of at most ``max_frames``."""
-        good = isinstance(block, np.ndarray) and block.dtype == _SAMPLE and block.ndim == 2 and block.flags.carray
-        if not (good and _run_effect_over(self._call_address, block)):
+        if not (is_block(block) and block.flags.carray and _run_effect_over(self._call_address, block)):
             raise ConfigError(
                 f"block is {getattr(block, 'dtype', type(block).__name__)} {getattr(block, 'shape', '')}; "
                 f"this effect changes C-ordered float32 (frames, {self.format.channels}) in place: "
