@@ -306,6 +306,7 @@ class Engine:
         device_rate_hz = sink.open(config.channels, config.device_rate_hz, config.rate_hz)
         self._sink = sink
         self._line = line = make_line(config, device_rate_hz)
+        line.stamp_by_clock()
         self._control = Control(line)
         if config.capture is not None:
             from rtmedia.capture.writing import Capture
@@ -511,7 +512,7 @@ class Engine:
         """What the control thread would do, once it has gone; False where that failed: the end must come all the same."""
         if self._control is not None and self._control_lock.acquire(timeout=0.1):
             try:
-                events = self._control.poll(time.monotonic_ns())[0]
+                events = self._control.poll(time.monotonic_ns(), last=True)[0]
             except Exception as exc:
                 log.error("the last look at the telemetry failed: %s: %s", type(exc).__name__, exc)
                 return False

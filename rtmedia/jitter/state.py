@@ -45,6 +45,8 @@ ENTRY_DTYPE = np.dtype(
         ("epoch", "i8"),
         ("flags", "i8"),
         ("arrival_ns", "i8"),
+        ("written_ns", "i8"),
+        ("taken_ns", "i8"),
         ("decoded_ns", "i8"),
         ("arrival_ms", "f8"),  # on the device's clock
         ("heard", "i8"),  # its first frame has been rendered

@@ -125,8 +125,8 @@ def wait_was_pause(address, waited):
     b.conceal_run = 0
 
 
-@kernel("i8(i8, i8, i8, i8, i8, i8, i8, i8, i8, f8)")
-def buffer_insert(address, samples, frames, media_pos, seq, epoch, flags, arrival_ns, decoded_ns, arrival_ms):
+@kernel("i8(i8, i8, i8, i8, i8, i8, i8, i8, i8, i8, i8, f8)")
+def buffer_insert(address, samples, frames, media_pos, seq, epoch, flags, arrival_ns, written_ns, taken_ns, decoded_ns, arrival_ms):
     """Lay one packet on the timeline.
 
     Parameters
@@ -135,6 +135,8 @@ def buffer_insert(address, samples, frames, media_pos, seq, epoch, flags, arriva
         Address of float32 ``(frames, channels)``.
     media_pos
         Position of the first frame on the sender's clock, in frames.
+    arrival_ns, written_ns, taken_ns, decoded_ns
+        Of the stations before; kept for the ledger.
     arrival_ms
         Arrival on the device's clock.
 
@@ -215,6 +217,8 @@ def buffer_insert(address, samples, frames, media_pos, seq, epoch, flags, arriva
     entry.epoch = epoch
     entry.flags = flags
     entry.arrival_ns = arrival_ns
+    entry.written_ns = written_ns
+    entry.taken_ns = taken_ns
     entry.decoded_ns = decoded_ns
     entry.arrival_ms = arrival_ms
     entry.heard = 0

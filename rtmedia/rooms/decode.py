@@ -24,6 +24,7 @@ from numba import carray
 from rtmedia.jitter.state import FLAG_END, FLAG_PAUSE_BEFORE
 from rtmedia.ports import EPOCH_SHIFT, FLAG_END_OF_STREAM, FLAG_NEW_EPOCH, NO_MEDIA_TIME, CodecInstance
 from rtmedia.rooms.doorways import DECODED_DTYPE, PACKET_DTYPE, WIRE_DTYPE
+from rtmedia.rt.clock import now_ns as clock_ns
 from rtmedia.rt.kernel import call_codec, kernel, pointer_void
 from rtmedia.rt.memory import aligned_zeros, view_i8
 from rtmedia.rt.ring import (
@@ -66,6 +67,7 @@ DECODE_DTYPE = np.dtype(
         ("seen", "i8"),  # bit window, WINDOW / 64 words
         ("rate_hz", "i8"),
         ("tolerance", "i8"),  # frames
+        ("clocked", "i8"),  # stamps inside a step are the machine's clock; 0: they are the step's own time
         # sequence
         ("started", "i8"),
         ("epoch", "i8"),
@@ -133,7 +135,13 @@ class Decode:
         state["rate_hz"] = rate_hz
         state["tolerance"] = rate_hz * TOLERANCE_MS // 1000
         state["epoch"] = 0
+        self.clocked = False
         self.address = int(self.state.ctypes.data)
+
+    def stamp_by_clock(self) -> None:
+        """From now on the ledger's stamps are the machine's clock. Before the threads start only."""
+        self.clocked = True
+        self.state["clocked"] = 1
 
     def write(self, arrival_ns: int, seq: int, media_time_ns: int, flags: int, payload: bytes | bytearray | memoryview) -> bool:
         """Put one payload on the wire ring (`rtmedia.ports.WireWriter`).
@@ -153,6 +161,7 @@ class Decode:
                 flags,
                 octets.ctypes.data if len(octets) else 0,
                 len(octets),
+                0 if self.clocked else arrival_ns,
             )
         )
         if written and self.tap is not None:
@@ -160,9 +169,12 @@ class Decode:
         return written
 
 
-@kernel("i8(i8, i8, i8, i8, i8, i8, i8, i8)", keep_gil=True)
-def wire_write(records, octets, arrival_ns, seq, media_time_ns, flags, payload, length):
-    """One payload onto the wire ring, whole or not at all; returns 1 when it fitted."""
+@kernel("i8(i8, i8, i8, i8, i8, i8, i8, i8, i8)", keep_gil=True)
+def wire_write(records, octets, arrival_ns, seq, media_time_ns, flags, payload, length, written_ns):
+    """One payload onto the wire ring, whole or not at all; returns 1 when it fitted.
+
+    `written_ns` is the ledger's stamp; 0: the machine's clock says.
+    """
     slot = ring_claim(records)
     if slot == 0 or ring_writable(octets) < length:
         return 0
@@ -174,6 +186,7 @@ def wire_write(records, octets, arrival_ns, seq, media_time_ns, flags, payload, 
     record.media_time_ns = media_time_ns
     record.flags = flags
     record.length = length
+    record.written_ns = clock_ns() if written_ns == 0 else written_ns
     ring_commit(records)  # the octets were released before
     return 1
 
@@ -322,6 +335,7 @@ def _decode(address, now_ns):
     slot = ring_claim(d.packet_records)
     if slot == 0 or ring_writable(d.packet_frames) < d.max_frames:
         return 0  # render is behind: what waits, waits on the wire ring
+    taken_ns = clock_ns() if d.clocked else now_ns
     wire = carray(pointer_void(front), 1, WIRE_DTYPE)[0]
     packet = carray(pointer_void(slot), 1, PACKET_DTYPE)[0]
 
@@ -330,7 +344,9 @@ def _decode(address, now_ns):
         packet.seq = d.highest
         packet.media_pos = d.highest_end
         packet.arrival_ns = wire.arrival_ns
-        packet.decoded_ns = now_ns
+        packet.written_ns = wire.written_ns
+        packet.taken_ns = taken_ns
+        packet.decoded_ns = taken_ns
         packet.frames = 0
         packet.flags = FLAG_END
         packet.epoch = d.epoch
@@ -409,10 +425,12 @@ def _decode(address, now_ns):
             packet.seq = extended
             packet.media_pos = place >> 1
             packet.arrival_ns = wire.arrival_ns
-            packet.decoded_ns = now_ns
+            packet.written_ns = wire.written_ns
+            packet.taken_ns = taken_ns
             packet.frames = frames
             packet.flags = FLAG_PAUSE_BEFORE if place & 1 else 0
             packet.epoch = d.epoch
+            packet.decoded_ns = clock_ns() if d.clocked else now_ns
             ring_commit(d.packet_records)  # the samples were released before
     ring_release(d.wire_records)
     return 1

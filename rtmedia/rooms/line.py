@@ -197,6 +197,14 @@ class Line:
             worked = True
         return bool(render_step(self.render.address, now_ns)) or worked
 
+    def stamp_by_clock(self) -> None:
+        """The ledger's stamps are the machine's clock from now on; else they are the times that the steps are given.
+
+        For the driver with threads, before it starts them.
+        """
+        self.decode.stamp_by_clock()
+        self.render.state["clocked"] = 1
+
     def pause(self, paused: bool) -> None:
         """Fade out, or back in, between two blocks. Thread: the control side."""
         store_word(self.render.wishes, PAUSED, int(paused))

@@ -33,6 +33,7 @@ from rtmedia.rooms.device_clock import DeviceClock, device_ms, follow_device
 from rtmedia.rooms.doorways import CHANGE_DTYPE, LEDGER_DTYPE, PACKET_DTYPE, STEP_DTYPE, TICK_DTYPE
 from rtmedia.rooms.play import CELL_WORDS, LARGEST, SINK_POS, TIME_NS, UNDERRUNS, Play
 from rtmedia.rt.cell import cell_read
+from rtmedia.rt.clock import now_ns
 from rtmedia.rt.kernel import call_effect, kernel, load_acquire, pointer_void
 from rtmedia.rt.memory import aligned_zeros, view_block, view_f4, view_i8
 from rtmedia.rt.plugin import wishes_write
@@ -115,6 +116,7 @@ RENDER_DTYPE = np.dtype(
         ("waiting_packet", "i8"),  # its samples are read, the buffer had no room yet
         ("paused", "i8"),  # as this step found it
         ("steps", "i8"),  # captured
+        ("clocked", "i8"),  # stamps inside a step are the machine's clock; 0: they are the step's own time
         ("mute", "i8"),  # nobody listens: blocks are decided upon, but hold silence
         ("pause_gain", "f8"),
         ("ticks_lost", "i8"),
@@ -253,6 +255,8 @@ def take_packets(address, most):
             packet.epoch,
             packet.flags,
             packet.arrival_ns,
+            packet.written_ns,
+            packet.taken_ns,
             packet.decoded_ns,
             device_ms(r.clock, packet.arrival_ns),
         )
@@ -264,8 +268,8 @@ def take_packets(address, most):
     return tries
 
 
-@kernel("void(i8, i8, i8)")
-def _write_ledger(address, time_ns, m_before):
+@kernel("void(i8, i8, i8, i8)")
+def _write_ledger(address, time_ns, began_ns, m_before):
     """One record for each packet whose first frame lies in the block just made, and its part in the totals."""
     r = carray(pointer_void(address), 1, RENDER_DTYPE)[0]
     b = carray(pointer_void(r.buffer), 1, BUFFER_DTYPE)[0]
@@ -287,9 +291,11 @@ def _write_ledger(address, time_ns, m_before):
         record = carray(pointer_void(slot), 1, LEDGER_DTYPE)[0]
         record.seq = entry.seq
         record.arrival_ns = entry.arrival_ns
+        record.written_ns = entry.written_ns
+        record.taken_ns = entry.taken_ns
         record.decoded_ns = entry.decoded_ns
-        record.rendered_ns = time_ns
-        ahead = min(max(0, entry.position - m_before), r.block)
+        record.rendered_ns = began_ns
+        ahead = min(max(0, entry.position - m_before), r.block - 1)  # a splice may have brought it forward into this block
         record.sink_pos = r.sink_pos + ahead * r.device_rate_hz // r.rate_hz
         record.epoch = entry.epoch
         record.media_pos = entry.media_pos
@@ -342,6 +348,7 @@ def _render_block(address, time_ns):
     delay = carray(pointer_void(b.delay), 1, DELAY_DTYPE)[0]
     wishes = view_i8(r.wishes, 16)
     paused = r.paused != 0
+    began_ns = now_ns() if r.clocked else time_ns
     # The tick's own time: what the device had taken when it last asked. It asks for several blocks at once
     # (`burst`), all of which are then made in one go: the last of them is the one that must be in time.
     burst = max(0, view_i8(r.cell_words, CELL_WORDS)[LARGEST] - r.out_block)
@@ -361,7 +368,7 @@ def _render_block(address, time_ns):
     else:
         op = buffer_tick(r.buffer, now_ms, r.work)
         steered_by = op
-        _write_ledger(address, time_ns, m_before)
+        _write_ledger(address, time_ns, began_ns, m_before)
 
     if r.mute:  # silence of the right length
         # Blocks of whole 10 ms are resampled to whole 10 ms, unless drift is worked off by speed.
@@ -370,6 +377,7 @@ def _render_block(address, time_ns):
         ring_write(r.audio, r.out, frames)
     else:
         frames = _finish(address, paused, steered_by)
+    made_ns = now_ns() if r.clocked else time_ns
 
     slot = ring_claim(r.ticks_ring)
     if slot == 0:
@@ -397,6 +405,7 @@ def _render_block(address, time_ns):
         tick.media_ms = m_before / b.frames_per_ms if b.phase == PLAYING else math.nan
         tick.peak = level[0]
         tick.mean_square = level[1]
+        tick.made_ns = made_ns
         ring_commit(r.ticks_ring)
     r.tick += 1
     r.sink_pos += frames
