@@ -89,6 +89,7 @@ RENDER_DTYPE = np.dtype(
         ("out_block", "i8"),  # device frames
         ("lead", "i8"),  # device frames that wait in the audio ring
         ("most_lead", "i8"),  # to which underruns may raise it
+        ("tight", "i8"),  # one block of it, where that is enough
         ("underruns", "i8"),  # that have raised it
         ("hold_limit", "i8"),
         # memory
@@ -149,7 +150,7 @@ class Render:
     play
         The room behind the audio ring.
     lead_frames
-        Device frames that shall wait in the audio ring.
+        Device frames that shall wait in the audio ring; less than two blocks are one, if the device's calls allow it.
     """
 
     def __init__(
@@ -196,6 +197,8 @@ class Render:
         r["clock"] = self.clock.address
         r["channels"], r["rate_hz"], r["device_rate_hz"] = channels, rate_hz, device_rate_hz
         r["block"], r["out_block"], r["lead"] = buffer.block_frames, out_block, lead_frames
+        # Two blocks outlast any mixture of calls. Who asks for less gets one, where calls and blocks meet at the same frames.
+        r["tight"] = lead_frames < 2 * out_block and drift is None
         r["most_lead"] = lead_frames + int(LEAD_RISE_MS * device_rate_hz / 1000)
         r["hold_limit"] = int(hold_limit_ms * rate_hz / 1000)
         r["resampler"] = resampler.state_address
@@ -417,8 +420,13 @@ def make_blocks(address, time_ns, exactly):
     r = carray(pointer_void(address), 1, RENDER_DTYPE)[0]
     words = view_i8(r.cell_words, CELL_WORDS)
     capacity = view_i8(r.audio, WORDS)[CAPACITY]
-    if words[LARGEST] + r.out_block > r.lead:  # the device asks for more at once than we keep ready
-        r.lead = min(words[LARGEST] + r.out_block, capacity - r.out_block)
+    largest = words[LARGEST]
+    if r.tight != 0 and largest > 0 and (largest % r.out_block == 0 or r.out_block % largest == 0):
+        least = max(largest, r.out_block)
+    else:
+        least = largest + r.out_block
+    if least > r.lead:  # the device asks for more at once than we keep ready
+        r.lead = min(least, capacity - r.out_block)
     if words[UNDERRUNS] > r.underruns:  # this machine or device needs more in hand: a device that stalls asks for several at once
         r.underruns = words[UNDERRUNS]
         r.lead = max(r.lead, min(r.lead + r.out_block, r.most_lead))

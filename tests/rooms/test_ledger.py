@@ -26,10 +26,7 @@ def blocks(*rows, made_ms=0.0):
     """(sink_pos, epoch, media_pos) of blocks of 160 frames, each made at `made_ms` and 10 ms later than the one before."""
     return records(
         TICK_DTYPE,
-        [
-            {"sink_pos": s, "frames": 160, "epoch": e << 20, "media_pos": m, "made_ns": int((made_ms + s / 16) * MS)}
-            for s, e, m in rows
-        ],
+        [{"sink_pos": s, "frames": 160, "epoch": e << 20, "media_pos": m, "made_ns": int((made_ms + s / 16) * MS)} for s, e, m in rows],
     )
 
 
