@@ -299,7 +299,7 @@ class Engine:
     def _build(self) -> None:
         """All memory, the sink, the loopback server. No thread yet."""
         from rtmedia.io.sinks import make_sink
-        from rtmedia.rooms.control import Control
+        from rtmedia.rooms.control import TICKS_AT_ONCE, Control
 
         config = self.config
         sink = make_sink(config.sink, config.device)
@@ -308,6 +308,7 @@ class Engine:
         self._line = line = make_line(config, device_rate_hz)
         line.stamp_by_clock()
         self._control = Control(line)
+        self._control.ticks_at_once = TICKS_AT_ONCE
         if config.capture is not None:
             from rtmedia.capture.writing import Capture
 

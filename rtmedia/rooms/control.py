@@ -24,6 +24,8 @@ from rtmedia.units import NS_PER_MS, NS_PER_S, db_of_gain, ms_of_frames
 METER_BLOCKS = 10
 #: Packets that the ledger closes at once, and how long it lets fewer wait: closing one costs hardly less than closing fifty.
 PACKETS_AT_ONCE, PACKETS_WAIT_NS = 25, NS_PER_S
+#: With threads: blocks for which a look is worth its while, unless somebody waits for a caption or so much time has passed.
+TICKS_AT_ONCE, TICKS_WAIT_NS = 5, NS_PER_S // 10
 
 
 class Control:
@@ -51,6 +53,8 @@ class Control:
         self._holding = False
         self.keep_ticks: list[Any] | None = None  # a simulation collects them all here
         self.tap: Callable[[Any, Any], None] | None = None  # a capture is shown all ticks and marks
+        self.ticks_at_once = 1
+        self._looked_ns = 0
         self._closed_ns = 0  # when the ledger last looked
 
     def hold(self, holding: bool) -> None:
@@ -67,6 +71,15 @@ class Control:
         """
         events: list[Event] = []
         render = self.line.render
+        if not (
+            last
+            or render.ticks.readable >= self.ticks_at_once
+            or now_ns - self._looked_ns >= TICKS_WAIT_NS
+            or self.captions.waiting
+            or self.ended
+        ):
+            return events, None
+        self._looked_ns = now_ns
         ticks = render.ticks.read(4096)
         if len(ticks):
             self.ledger.add_blocks(ticks)

@@ -73,15 +73,17 @@ class Histograms:
         """How many were counted."""
         return int(self.counts[0].sum())
 
-    def summary(self, name: str) -> dict[str, float]:
-        """Mean, `QUANTILES` and the largest in ms; empty before the first. Mean and largest are exact."""
-        term = self.names.index(name)
-        running = np.cumsum(self.counts[term])
-        total = int(running[-1])
+    def summary(self) -> dict[str, dict[str, float]]:
+        """By term: mean, `QUANTILES` and the largest in ms; empty before the first. Mean and largest are exact."""
+        running = np.cumsum(self.counts, axis=1)
+        total = int(running[0, -1])
         if total == 0:
             return {}
-        most = float(self._max_ns[term]) / 1e6
-        # What falls into the last bin has no upper edge but the largest.
-        edges = (int(np.searchsorted(running, share * total)) for share in QUANTILES.values())
-        quantiles = {name: most if at == BINS - 1 else min(top_ms(at), most) for name, at in zip(QUANTILES, edges, strict=True)}
-        return {"mean": float(self._sum_ns[term]) / 1e6 / total, **quantiles, "max": most}
+        ranks = [share * total for share in QUANTILES.values()]
+        found = {}
+        for term, name in enumerate(self.names):
+            most = float(self._max_ns[term]) / 1e6
+            # What falls into the last bin has no upper edge but the largest.
+            edges = (most if at == BINS - 1 else min(top_ms(at), most) for at in np.searchsorted(running[term], ranks).tolist())
+            found[name] = {"mean": float(self._sum_ns[term]) / 1e6 / total, **dict(zip(QUANTILES, edges, strict=True)), "max": most}
+        return found

@@ -189,7 +189,8 @@ class Ledger:
 
     def add_calls(self, marks: npt.NDArray[Any]) -> None:
         """Take records of `MARK_DTYPE`; calls that took nothing are of no interest."""
-        self._calls.append(marks[marks["frames"] > 0])
+        took = marks["frames"] > 0
+        self._calls.append(marks if took.all() else marks[took])
 
     def add_packets(self, records: npt.NDArray[Any]) -> None:
         """Take records of `LEDGER_DTYPE`, and close those whose sound has been handed over."""
@@ -242,4 +243,4 @@ class Ledger:
 
     def latency_ms(self) -> dict[str, dict[str, float]]:
         """Of each term mean, p50, p95, p99, p99.9 and max; empty before the first packet is closed."""
-        return {name: self.histograms.summary(name) for name in TERMS} if self.histograms.total else {}
+        return self.histograms.summary()

@@ -177,3 +177,21 @@ def test_a_control_side_that_slept_catches_up():
         control.poll(bench.now_ns)
     assert control.snapshot()["telemetry_lost_total"] == 0
     assert len(control.line.render.ticks.read(10)) == 0
+
+
+def test_with_threads_a_look_waits_for_some_blocks_but_no_caption_does():
+    bench = Bench().load(voice(6))
+    control = Control(bench.line)
+    control.ticks_at_once = 5
+    looked_at(bench, control, 50)
+    control.poll(bench.now_ns, last=True)
+    seen = control.last_tick["tick"]
+    assert looked_at(bench, control, 4) == []
+    assert control.last_tick["tick"] == seen
+    looked_at(bench, control, 1)
+    assert control.last_tick["tick"] == seen + 5
+    caption(control, 700, arrival_ns=bench.now_ns)
+    before = control.last_tick["tick"]
+    bench.run(1)
+    control.poll(bench.now_ns)
+    assert control.last_tick["tick"] == before + 1
