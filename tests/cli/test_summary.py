@@ -25,7 +25,7 @@ def test_before_there_is_a_chain_nothing_is_said_about_it():
 def test_the_latency_is_a_table_with_a_line_for_each_station():
     assert tuple(STATIONS) == TERMS
     figures = {"mean": 0.0312, "p50": 0.004, "p95": 1.5, "p99": 12.34, "p99.9": 123.4, "max": 1234.5}
-    rows = summary_rows(Stats(latency_ms={name: figures for name in TERMS}))
+    rows = summary_rows(Stats(latency_ms=dict.fromkeys(TERMS, figures)))
     begin = [name for name, _ in rows].index("latency")
     table = [text for _, text in rows[begin : begin + 11]]
     assert table[0].split() == ["in", "ms", "mean", "p50", "p95", "p99", "p99.9", "max"]
