@@ -61,9 +61,9 @@ KEEP = 1_024
 STATIONS = ("socket", "wire", "decode", "buffer", "render", "chain", "ring")
 TERMS = (*STATIONS, "total", "device", "heard")
 
-_BLOCK = ("sink_pos", "frames", "epoch", "media_pos", "made_ns")
-_CALL = ("sink_pos", "frames", "time_ns", "dac_ns")
-_PACKET = ("sink_pos", "arrival_ns", "written_ns", "taken_ns", "decoded_ns", "rendered_ns")
+BLOCK_COLUMNS = ("sink_pos", "frames", "epoch", "media_pos", "made_ns")
+CALL_COLUMNS = ("sink_pos", "frames", "time_ns", "dac_ns")
+PACKET_COLUMNS = ("sink_pos", "arrival_ns", "written_ns", "taken_ns", "decoded_ns", "rendered_ns")
 
 Columns = npt.NDArray[np.int64]
 
@@ -119,7 +119,7 @@ def way(packets: Columns, blocks: Columns, calls: Columns, chain_frames: int, de
     Parameters
     ----------
     packets, blocks, calls
-        Columns of `LEDGER_DTYPE`, `TICK_DTYPE` and `MARK_DTYPE` records: those of `_PACKET`, `_BLOCK` and `_CALL`, oldest first.
+        Columns of `LEDGER_DTYPE`, `TICK_DTYPE` and `MARK_DTYPE` records: those of `PACKET_COLUMNS`, `BLOCK_COLUMNS` and `CALL_COLUMNS`, oldest first.
     chain_frames
         By which a frame leaves the chain later than it entered.
 
@@ -179,7 +179,7 @@ class Ledger:
         self._rate_hz = rate_hz
         self._device_rate_hz = device_rate_hz
         self._chain = chain_latency_frames
-        self._blocks, self._calls, self._packets = Recent(_BLOCK), Recent(_CALL), Recent(_PACKET)
+        self._blocks, self._calls, self._packets = Recent(BLOCK_COLUMNS), Recent(CALL_COLUMNS), Recent(PACKET_COLUMNS)
         self.histograms = Histograms(TERMS)
         self.residual_ms = 0.0
 
