@@ -2,8 +2,9 @@
 
 ``python _latency_players.py PEER URL SECONDS`` is one of them, in a process of its own, as an engine is.
 
-* *sounddevice*: ``OutputStream(latency="low")`` whose callback takes blocks from a queue (its example ``play_long_file.py``),
-  with nothing put there beforehand, since what waits there is latency. An empty queue is silence.
+* *sounddevice*: ``OutputStream(latency="low")`` whose callback takes blocks from a queue of 20 (its example
+  ``play_long_file.py``), with nothing put there beforehand, since what waits there is latency. An empty queue is silence, a
+  full one drops.
 * *ffplay*, *mpv*: raw samples through a pipe, with the settings that their manuals and wikis give for low latency.
 """
 
@@ -65,7 +66,11 @@ def with_sounddevice(url: str, seconds: float) -> None:
     import numpy as np
     import sounddevice
 
-    blocks: queue.Queue[bytes] = queue.Queue()
+    blocks: queue.Queue[bytes] = queue.Queue(maxsize=20)
+
+    def take(packet: bytes) -> None:
+        with contextlib.suppress(queue.Full):
+            blocks.put_nowait(packet)
 
     def callback(out: Any, frames: int, info: Any, status: Any) -> None:
         try:
@@ -74,7 +79,7 @@ def with_sounddevice(url: str, seconds: float) -> None:
             out[:] = 0
 
     with sounddevice.OutputStream(samplerate=RATE_HZ, blocksize=PACKET_FRAMES, channels=1, dtype="int16", latency="low", callback=callback):
-        asyncio.run(feed(url, seconds, blocks.put_nowait))
+        asyncio.run(feed(url, seconds, take))
         time.sleep(0.3)
 
 

@@ -248,11 +248,9 @@ def table(rows: list[dict[str, Any]]) -> str:
             heading = row["comparison"]
             lines += ["", heading]
         what = f"{row['peer']}: {row.get('station') or row.get('what', '')}".rstrip(": ")
-        figures = "  ".join(
-            f"{key[:-3]} {value:8.3f}"
-            for key, value in row.items()
-            if key.endswith("_ms") and key not in ("residual_ms", "sink_latency_ms")
-        )
+        plain = ("residual_ms", "sink_latency_ms")
+        times = {key[:-3]: value for key, value in row.items() if key.endswith("_ms") and key not in plain}
+        figures = "  ".join(f"{name} {value:8.3f}" for name, value in times.items())
         more = "  ".join(f"{key} {row[key]}" for key in ("found", "underrun_frames", "sink_latency_ms") if key in row)
         lines.append(f"  {what:60}{figures}  {more}")
     return "\n".join(lines)
