@@ -119,7 +119,8 @@ def way(packets: Columns, blocks: Columns, calls: Columns, chain_frames: int, de
     Parameters
     ----------
     packets, blocks, calls
-        Columns of `LEDGER_DTYPE`, `TICK_DTYPE` and `MARK_DTYPE` records: those of `PACKET_COLUMNS`, `BLOCK_COLUMNS` and `CALL_COLUMNS`, oldest first.
+        Of `LEDGER_DTYPE`, `TICK_DTYPE` and `MARK_DTYPE` records those of `PACKET_COLUMNS`, `BLOCK_COLUMNS` and `CALL_COLUMNS`,
+        oldest first.
     chain_frames
         By which a frame leaves the chain later than it entered.
 
