@@ -25,6 +25,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from rtmedia.errors import SourceError
+from rtmedia.io.waiting import NOTHING, Receiver
 from rtmedia.protocol.session import Aborted
 from rtmedia.units import NS_PER_S
 
@@ -70,6 +71,7 @@ class TcpStream:
         self._socket: socket.socket | None = None
         self._chunk = b""  # of a handshake: read, and not yet given out
         self._at = 0
+        self._receiver: Receiver | None = None  # where reading needs neither TLS nor another system's ways
         self._pending: Callable[[], int] | None = None  # TLS: octets that were decrypted and not yet read
         self._is_drained = False  # by the last read
         self._closed = False
@@ -100,6 +102,8 @@ class TcpStream:
             self._tunnel(host, port, proxy.username, proxy.password)
         if tls is not None:
             self._start_tls(tls, host)
+        elif Receiver.works_here():
+            self._receiver = Receiver(self.fileno(), self._wake_out.fileno())
 
     def _connect(self, host: str, port: int) -> None:
         addresses = self._resolve(host, port)
@@ -219,12 +223,23 @@ class TcpStream:
         """
         if self._aborted:
             raise Aborted("the connection was aborted")
-        if self._is_drained:
+        receiver = self._receiver
+        if receiver is not None:
+            count = receiver.into(room, self.deadline_ns)
+            if count > 0:
+                self.read_ns = receiver.read_ns
+                self.octets_received += count
+                return count
+            self._check(None)
+            if count == NOTHING:
+                raise TimeoutError("the deadline has passed")
+            # The end, an error, a signal: the socket's own words for it follow.
+        elif self._is_drained:
             # A packet every 20 ms finds the socket empty each time: asking it first would cost one call more, and,
             # beside threads that keep the interpreter busy, one more wait for it.
             self._wait(selectors.EVENT_READ, look=True)
         try:
-            count: int = self._when_ready(selectors.EVENT_READ, self._open_socket().recv_into, room)
+            count = self._when_ready(selectors.EVENT_READ, self._open_socket().recv_into, room)
         except ssl.SSLEOFError:
             return 0  # gone without a TLS goodbye
         self.read_ns = time.monotonic_ns()
@@ -290,6 +305,7 @@ class TcpStream:
 
     def _drop_socket(self) -> None:
         self._unwatch()
+        self._receiver = None
         if self._socket is not None:
             self._socket.close()
             self._socket = None

@@ -136,8 +136,7 @@ class Decode:
         state["epoch"] = 0
         self.address = int(self.state.ctypes.data)
         put = np.zeros(1, _PUT_DTYPE)
-        for name in API_DTYPE.names or ():
-            put[name] = python_api()[name]
+        python_api(put)
         put["decode"] = self.address
         self._put = builtin(put_payload, put)
 

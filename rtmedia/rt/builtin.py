@@ -8,7 +8,7 @@ here belongs to the stable ABI (PEP 384), so nothing depends on the interpreter'
 The function's memory is an array: its ``self``. Where an array's data lies is NumPy's documented layout, the same that
 `rtmedia.rt.entry` relies on.
 
-This is for a room's Python side only, which holds the interpreter anyway. No compiled loop calls any of it.
+This is for the Python side of the audio path only, which holds the interpreter anyway. No compiled loop calls any of it.
 """
 
 from __future__ import annotations
@@ -30,27 +30,32 @@ _FASTCALL = 0x0080
 #: Behind an object's head, an array has the address of its data.
 _HEAD = object.__basicsize__
 
-#: Addresses of the interpreter's functions; goes into a built-in function's memory.
-API_DTYPE = np.dtype([(name, "i8") for name in ("as_int64", "error", "bad_argument", "get_buffer", "release_buffer", "from_bool")])
-#: A ``Py_buffer``: the address first, the length third; the rest is the interpreter's (80 octets in all).
-BUFFER_DTYPE = np.dtype([("address", "i8"), ("owner", "i8"), ("length", "i8"), ("rest", "i8", 13)])
-
 _API_NAMES = {
     "as_int64": "PyLong_AsLongLong",
+    "from_int64": "PyLong_FromLongLong",
+    "from_bool": "PyBool_FromLong",
     "error": "PyErr_Occurred",
     "bad_argument": "PyErr_BadArgument",
     "get_buffer": "PyObject_GetBuffer",
     "release_buffer": "PyBuffer_Release",
-    "from_bool": "PyBool_FromLong",
+    "save_thread": "PyEval_SaveThread",
+    "restore_thread": "PyEval_RestoreThread",
 }
+#: Addresses of the interpreter's functions; goes into a built-in function's memory.
+API_DTYPE = np.dtype([(name, "i8") for name in _API_NAMES])
+#: A ``Py_buffer``: the address first, the length third; the rest is the interpreter's (80 octets in all).
+BUFFER_DTYPE = np.dtype([("address", "i8"), ("owner", "i8"), ("length", "i8"), ("rest", "i8", 13)])
 
 
-def python_api() -> npt.NDArray[Any]:
-    """One `API_DTYPE` record of this interpreter."""
-    record = np.zeros((), API_DTYPE)
+def address_of(function: Any) -> int:
+    """Where a function of a ctypes library lies."""
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+
+def python_api(record: npt.NDArray[Any]) -> None:
+    """Fill the fields of `API_DTYPE` in a record."""
     for name, symbol in _API_NAMES.items():
-        record[name] = ctypes.cast(getattr(ctypes.pythonapi, symbol), ctypes.c_void_p).value
-    return record
+        record[name] = address_of(getattr(ctypes.pythonapi, symbol))
 
 
 class _MethodDef(ctypes.Structure):
@@ -111,6 +116,12 @@ def call_0(typingctx, function):  # type: ignore[no-untyped-def]
 def call_1(typingctx, function, a):  # type: ignore[no-untyped-def]
     """``int64 (*)(int64)`` at an address; the result of a function without one means nothing."""
     return _caller(1)
+
+
+@intrinsic
+def call_4(typingctx, function, a, b, c, d):  # type: ignore[no-untyped-def]
+    """``int64 (*)(int64, int64, int64, int64)`` at an address."""
+    return _caller(4)
 
 
 @intrinsic
