@@ -92,4 +92,5 @@ def link(code: bytes, symbol: str, python_symbol: str) -> tuple[int, int]:
 
 def can_link(needs: tuple[str, ...]) -> bool:
     """Whether the process has every symbol; one that is missing would end it."""
+    _engine()  # LLVM looks into the process itself from then on
     return all(llvm.address_of_symbol(name) for name in needs)
