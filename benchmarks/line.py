@@ -19,7 +19,6 @@ from collections.abc import Callable
 
 import numpy as np
 from _bench import Row, arguments, compare, interleaved, report
-from numba import carray
 
 from rtmedia.codec import codec_named
 from rtmedia.ports import EPOCH_SHIFT, FLAG_NEW_EPOCH, Effect
@@ -30,6 +29,7 @@ from rtmedia.rooms.line import Line
 from rtmedia.rooms.walk import deliver, tick
 from rtmedia.rt.clock import now_ns
 from rtmedia.rt.kernel import copy_octets, kernel, pointer_void
+from rtmedia.rt.later import carray
 from rtmedia.rt.memory import view_i8
 from rtmedia.rt.ring import ring_skip
 from rtmedia.sim.script import conversation
