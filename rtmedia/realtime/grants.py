@@ -7,6 +7,7 @@ reads all of it, which takes part of a second, and nobody is waiting for sound y
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from rtmedia.realtime import Realtime
 from rtmedia.realtime.process import Process, this_process
@@ -29,8 +30,8 @@ class Grants:
     Attributes
     ----------
     said : dict of str
-        By setting (``"scheduling.render"``, ``"cpus.decode"``, ``"memory"``, ``"switch_interval"``, ``"gc"``, ``"belt"``): an answer that begins
-        with ``granted``, ``refused:`` or ``lost:``.
+        By setting (``"scheduling.render"``, ``"cpus.decode"``, ``"memory"``, ``"switch_interval"``, ``"gc"``, ``"belt"``): an
+        answer that begins with ``granted``, ``refused:`` or ``lost:``.
 
     Notes
     -----
@@ -120,8 +121,8 @@ class Grants:
                 del self._realtime[name]
                 lost[f"scheduling.{name}"] = f"{LOST}: it computed for too long without a rest, or somebody took it back"
         if lost and self._realtime:
-            with_belt = self._terms[1] if self._terms is not None else None
-            _answer(lambda: self._process.arm_belt(self, with_belt) or "")  # a signal moves the limit; the others need it
+            with suppress(Refused):  # each signal moves the limit up by a second, and the other threads need it where it was
+                self._process.arm_belt(self, self._terms[1] if self._terms is not None else None)
         self.said.update(lost)
         return lost
 
@@ -146,7 +147,11 @@ def apply(settings: Realtime, threads: Mapping[str, int]) -> dict[str, str]:
 
 def problems(said: Mapping[str, str]) -> str:
     """Those answers that somebody should know, in one line; empty where all is well."""
-    return "; ".join(f"{name} {answer}" for name, answer in said.items() if not answer.startswith(GRANTED))
+    names: dict[str, list[str]] = {}
+    for name, answer in said.items():
+        if not answer.startswith(GRANTED):
+            names.setdefault(answer, []).append(name)
+    return "; ".join(f"{', '.join(those)} {answer}" for answer, those in names.items())
 
 
 def _known(thread: int) -> int:

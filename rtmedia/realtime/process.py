@@ -94,7 +94,7 @@ class Process:
             if owners and set(wished) != set(cpus):
                 raise Refused(f"the thread is shared with an engine that has it on {_list(wished)}: ask for the same cores in both")
             got = self.system.set_cpus(thread, cpus)
-            self._pinned[thread] = (cpus, [*owners, owner])
+            self._pinned[thread] = (wished, [*owners, owner])
             missing = tuple(sorted(set(cpus) - set(got)))
             return f"{_list(got)}; {_list(missing)} may not be used" if missing else _list(got)
 

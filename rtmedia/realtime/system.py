@@ -153,7 +153,7 @@ class Linux(System):
         soft, hard = self.limits("RTPRIO")
         if not self.may(CAP_SYS_NICE) and 0 <= soft < priority:
             if 0 <= hard < priority:
-                raise Refused(f"RLIMIT_RTPRIO is {hard}: give the user `rtprio {priority}` in /etc/security/limits.d and log in again")
+                raise Refused(f"RLIMIT_RTPRIO is {hard}: give the user `rtprio 95` in /etc/security/limits.d and log in again")
             self.set_limits("RTPRIO", priority, hard)  # up to the hard limit a process may help itself
         try:
             os.sched_setscheduler(thread, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(priority))  # type: ignore[attr-defined,unused-ignore]
