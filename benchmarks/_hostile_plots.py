@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from _plot import BLUE, COLOURS, STYLE
+from _plot import BLUE, COLOURS, STYLE, shown
 
 _PANELS = (("silent_ms", "silence in what was heard, ms"), ("worst_gap_ms", "longest gap in what was heard, ms"))
 _FLOOR_MS = 1.0  # from 0 to here the scale is even, above it logarithmic: 0 is what everybody wants to see
@@ -34,7 +34,7 @@ def draw(folder: Path, rows: Sequence[Mapping[str, Any]]) -> list[Path]:
                 known = [(y, value) for y, value in zip(at, own, strict=True) if value is not None]
                 axes.barh([y for y, _ in known], [value for _, value in known], height, color=colours[peer], label=peer)
                 for y, value in known:
-                    axes.annotate(f"{value:.3g}", (value, y), xytext=(3, 0), textcoords="offset points", va="center", fontsize=7)
+                    axes.annotate(shown(value), (value, y), xytext=(3, 0), textcoords="offset points", va="center", fontsize=7)
             axes.set_xscale("symlog", linthresh=_FLOOR_MS, linscale=0.4)
             axes.set_xlim(0, 4.0 * max(_FLOOR_MS, *(row[key] for row in heard)))
             axes.set_yticks(range(len(conditions)), conditions)

@@ -56,7 +56,7 @@ def draw_rows(folder: Path, name: str, result: Mapping[str, Any]) -> list[Path]:
     paths = []
     for start in range(0, len(found), _MOST_PANELS):
         path = folder / f"{name}{'' if start == 0 else f'-{start // _MOST_PANELS + 1}'}.png"
-        _draw(path, str(result.get("question", "")), found[start : start + _MOST_PANELS])
+        draw_panels(path, str(result.get("question", "")), found[start : start + _MOST_PANELS])
         paths.append(path)
     return paths
 
@@ -88,7 +88,8 @@ def _label(row: Mapping[str, Any]) -> str:
     return ", ".join(words[:3]) or str(next((value for key, value in row.items() if key != "comparison"), ""))
 
 
-def _draw(path: Path, question: str, found: Sequence[Panel]) -> None:
+def draw_panels(path: Path, question: str, found: Sequence[Panel]) -> None:
+    """One picture of all of them, two beside each other, the question above."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -126,13 +127,18 @@ def draw_bars(axes: Any, panel: Panel, places: int) -> None:
         axes.set_xlim(min(0.0, *values), 1.15 * max(known))
     left, _ = axes.get_xlim()
     for place, value in zip(at, values, strict=True):
-        axes.annotate(f"{value:.3g}", (max(left, value), place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
+        axes.annotate(shown(value), (max(left, value), place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
     axes.set_yticks(at, [name if len(name) <= 56 else name[:55] + "…" for name in names])
     axes.set_ylim(places - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
     axes.set_title(panel.title if len(panel.title) <= 90 else panel.title[:89] + "…")
     axes.set_xlabel(f"{panel.unit}{' (logarithmic)' if far else ''}", loc="right")
+
+
+def shown(value: float) -> str:
+    """Three digits, and no exponent where there are more before the point."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
 def main() -> None:
