@@ -1,5 +1,6 @@
 # make demo    hear it: installs what is needed, then plays the built-in conversation
-# make bench   every benchmark, a report of them in out/report.md; ARGS="--tiny", ARGS="ring latency"
+# make bench   every benchmark, a report of them in out/report.md; ARGS="--tiny", ARGS="ring latency";
+#              PEERS=peers installs what others wrote, too
 # make test    every test, the live ones included where a sound server can be had
 #
 # VENV=dir PYTHON=python3.12 SYSTEM_PACKAGES=no   see tools/setup.sh
@@ -41,7 +42,7 @@ $(VENV)/lint:
 	@sh tools/setup.sh $(VENV) lint
 
 bench:
-	@sh tools/setup.sh $(VENV) audio bench
+	@sh tools/setup.sh $(VENV) audio bench $(PEERS)
 	@$(RUN) rtmedia bench --out out $(ARGS)
 
 clean:
