@@ -9,8 +9,9 @@ or the media server is stopped for 300 ms every three seconds. Peers take turns 
 The tone never rests, so silence in the recording is a gap, whoever caused it. What is missing from a recording may be the
 sound server's own doing where the cores are not its own (busy neighbours): it then hits all peers alike, and a peer that plays
 from memory in C, with ``--memory``, shows how much. What the engine had to make up because nothing had come is
-concealment, not silence: it is given beside. A call of the device is late when it comes more than one block after its time.
-Where there is no sound server only the engine runs, into its null sink.
+concealment, not silence, until it fades out: it is given beside. ``why`` says of the engine's own underruns whether its render
+thread had no turn for as long as the lead, or the device asked for more at once than that. A call of the device is late
+when it comes more than one block after its time. Where there is no sound server only the engine runs, into its null sink.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from _bench import Target, parser_for, report
 from _hostile_peers import BLOCK, FROM_MEMORY, PACKET_MS, available
 from _hostile_peers import RATE_HZ as SOURCE_HZ  # from here on the tree's own packages are found, too
 
-from tests.live.player import play
+from tests.live.player import Played, play
 from tests.sound_server import RATE_HZ, Recording, SoundServer, SoundServerMissing
 
 CONDITIONS: dict[str, dict[str, Any]] = {
@@ -108,6 +109,24 @@ def of_calls(times_ns: np.ndarray) -> dict[str, Any]:
     }
 
 
+def causes(played: Played) -> str:
+    """Why the device went without, call by call: the render thread was kept from its turn, or the device asked for more than the lead."""
+    calls, made_ns = played.marks, played.ticks["time_ns"]
+    heard = np.flatnonzero(calls["frames"] > 0)
+    if len(heard) == 0 or len(made_ns) == 0:
+        return ""
+    short = [i for i in np.flatnonzero(calls["frames"] < calls["asked"]) if heard[0] < i < heard[-1]]
+    found: dict[str, int] = {}
+    for i in short:
+        now_ns = calls["time_ns"][i]
+        rested_ms = (now_ns - made_ns[max(0, np.searchsorted(made_ns, now_ns) - 1)]) / 1e6
+        recent = calls["time_ns"][: i + 1] > now_ns - LEAD_MS * 1e6
+        asked_ms = calls["asked"][: i + 1][recent].sum() * 1000 / RATE_HZ
+        cause = "render late" if rested_ms > LEAD_MS else "device in haste" if asked_ms > LEAD_MS + BLOCK_MS else "other"
+        found[cause] = found.get(cause, 0) + 1
+    return ", ".join(f"{cause}: {count}" for cause, count in found.items())
+
+
 def run_engine(
     environ: Mapping[str, str], folder: Path, seconds: float, hostility: Mapping[str, Any], sink: str
 ) -> tuple[dict[str, Any], float]:
@@ -132,6 +151,7 @@ def run_engine(
         **of_calls(played.marks["time_ns"]),
         "python_waited_ms": played.facts["longest_python_ms"],
         "taken_mib": played.facts["allocated_mib"] or None,
+        "why": causes(played),
     }
     return row, played.facts["stopping_at_s"] * 1e9
 
@@ -167,6 +187,7 @@ def run_peer(
         **of_calls(np.array(found["times_ns"])),
         "python_waited_ms": found["longest_python_ms"],
         "taken_mib": found["allocated_mib"] or None,
+        "why": "",
     }
     return row, found["stopping_ns"]
 
@@ -218,7 +239,8 @@ def targets_of(rows: Sequence[Mapping[str, Any]]) -> list[Target]:
         if ours:
             what = "frames that the device went without" if key == "underrun_frames" else "silence in what was heard"
             targets.append(Target(f"rtmedia, {what}, its own process being hostile", f"0 {unit}", told(ours, unit), not any(ours.values())))
-    theirs = worst([name for name in FAULTLESS if name != "nothing"], PYAUDIO, "silent_ms")
+    hostile = [name for name in FAULTLESS if name != "nothing"]
+    theirs = worst(hostile, PYAUDIO, "silent_ms")
     targets.append(
         Target(
             "PyAudio's callback is heard failing meanwhile",
@@ -227,6 +249,10 @@ def targets_of(rows: Sequence[Mapping[str, Any]]) -> list[Target]:
             any(theirs.values()) if theirs else None,
         )
     )
+    ours, theirs = worst(hostile, OURS, "silent_ms"), worst(hostile, RTMIXER, "silent_ms")
+    if ours and theirs and ours.keys() == theirs.keys():
+        name = "rtmedia, silence in what was heard, all of these together, over rtmixer's"
+        targets.append(Target.at_most(name, 1.0, sum(ours.values()) / max(1e-9, sum(theirs.values()))))
     for condition in NEIGHBOURS:
         ours, theirs = worst([condition], OURS, "silent_ms"), worst([condition], RTMIXER, "silent_ms")
         both = bool(ours and theirs)

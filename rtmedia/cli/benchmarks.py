@@ -19,6 +19,7 @@ from rtmedia.errors import ConfigError
 
 _FOLDER = "benchmarks"
 _SHARED = "_bench.py"  # what tells a folder of ours from one that is only called so
+_DRAWS = "_plot.py"
 #: Of a log, in the report of a failure.
 _LAST_LINES = 12
 
@@ -138,6 +139,9 @@ def run(one: Benchmark, out: Path, *, tiny: bool, plots: bool, extra: Sequence[s
             _end(process)
     took_s = time.monotonic() - began_s
     result = _result_of(one, kept, log, code, timeout_s)
+    if plots and not result.get("failed") and not pictures_of(one.name, out):  # it draws none of its own
+        draw = [sys.executable, str(one.path.resolve().with_name(_DRAWS)), str(kept.resolve()), str(out.resolve())]
+        subprocess.run(draw, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environ, check=False)
     result["run"] = {"took_s": round(took_s, 1), "arguments": list(extra)}
     write_json(kept, result)
     return Outcome(one, code, took_s, result)
