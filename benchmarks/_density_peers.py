@@ -3,7 +3,7 @@
     python _density_peers.py '{"peer": "rtmedia", "streams": 100, "port": 4711, "warm_up_s": 4, "measure_s": 8}'
 
 It opens everything, says a line (``ready``, and the ports it listens on), is told the monotonic time at which the first packet
-is due, and after warm-up and measurement says what that cost and how much sound was missed.
+is due, takes a look at all streams at each of two further lines, and says how much sound was missed between them.
 
 All peers get the same packets: 20 ms of 16 kHz PCM. Missed is, for each of them, the sound that the listener does not get within
 `DEADLINE_MS` of the moment at which the sender was due to send it:
@@ -34,7 +34,7 @@ import time
 from typing import Any
 
 from _density_sender import FRAMES, PAYLOAD_TYPE, PERIOD_NS, phase_ns, say
-from _process import by_group, cpu_s, rss_kib, threads_cpu_s
+from _process import thread_names
 
 RATE_HZ = 16_000
 PACKET_MS = 20
@@ -42,6 +42,11 @@ PACKET_MS = 20
 DEADLINE_MS = 200
 #: Of it, how late the sink may be.
 LATENESS_MS = 20
+
+
+#: What rtmedia counts, in packets; and what else is told of it.
+DROPPED = ("wire_overflow_total", "packet_overflow_total", "packets_late_total", "packets_lost_total")
+TOLD = ("underrun_frames_total", "concealed_ms_total", "reconnects_total", "accelerated_ms_total", "decelerated_ms_total")
 
 
 class Rtmedia:
@@ -52,7 +57,9 @@ class Rtmedia:
         from rtmedia.engine import Engine
 
         source = f"ws://127.0.0.1:{asked['port']}/"
-        self.engines = [Engine(Config(source=source, sink="null", conversation_id=f"s{k}")) for k in range(asked["streams"])]
+        self.engines = [
+            Engine(Config(source=source, sink="null", conversation_id=f"s{k}", handshake_timeout_s=60.0)) for k in range(asked["streams"])
+        ]
         self.ports: list[int] = []
 
     def open(self) -> None:
@@ -63,31 +70,17 @@ class Rtmedia:
         return [engine.stats() for engine in self.engines]
 
     def missed(self, before: list[Any], after: list[Any], first_ns: int, seconds: float) -> dict[str, Any]:
-        grown = {
-            name: sum(getattr(b, name) - getattr(a, name) for a, b in zip(before, after, strict=True))
-            for name in (
-                "underrun_frames_total",
-                "concealed_ms_total",
-                "wire_overflow_total",
-                "packet_overflow_total",
-                "packets_late_total",
-                "packets_lost_total",
-                "reconnects_total",
-                "accelerated_ms_total",
-                "decelerated_ms_total",
-            )
-        }
+        grown = {name: sum(getattr(b, name) - getattr(a, name) for a, b in zip(before, after, strict=True)) for name in (*DROPPED, *TOLD)}
         behind_ms = [self._behind_ms(k, first_ns) for k in range(len(self.engines))]
         latency = [stats.latency_ms.get("total", {}) for stats in after]
-        played_ms = [
-            (b.frames_played_total - a.frames_played_total) * 1000 / RATE_HZ for a, b in zip(before, after, strict=True)
-        ]
+        played_ms = [(b.frames_played_total - a.frames_played_total) * 1000 / RATE_HZ for a, b in zip(before, after, strict=True)]
         silent_ms = sum(max(0.0, seconds * 1000 - 60 - ms) for ms in played_ms)  # a look at all of them takes a moment
         late_streams = sum(ms is None or ms > DEADLINE_MS for ms in behind_ms)
         missed_ms = (
             grown["underrun_frames_total"] * 1000 / RATE_HZ
             + grown["concealed_ms_total"]
-            + PACKET_MS * (grown["wire_overflow_total"] + grown["packet_overflow_total"] + grown["packets_late_total"] + grown["packets_lost_total"])
+            + PACKET_MS
+            * (grown["wire_overflow_total"] + grown["packet_overflow_total"] + grown["packets_late_total"] + grown["packets_lost_total"])
             + silent_ms
             + late_streams * seconds * 1000
         )
@@ -180,7 +173,12 @@ class Aiortc:
             receiver = receiving.RTCRtpReceiver("audio", transport)
             receiver._track = receiving.RemoteStreamTrack(kind="audio")
             await receiver.receive(RTCRtpReceiveParameters(codecs=[codec]))
-            self.kept += [endpoint, receiver, self.loop.create_task(transport.run()), self.loop.create_task(self._listen(k, receiver.track))]
+            self.kept += [
+                endpoint,
+                receiver,
+                self.loop.create_task(transport.run()),
+                self.loop.create_task(self._listen(k, receiver.track)),
+            ]
 
     async def _listen(self, stream: int, track: Any) -> None:
         from av import AudioResampler
@@ -294,34 +292,25 @@ def allow_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def sleep_until(due_ns: int) -> None:
-    time.sleep(max(0, due_ns - time.monotonic_ns()) / 1e9)
-
-
 def main(asked: dict[str, Any]) -> None:
     allow_many_files()
     began_s = time.monotonic()
-    bare_kib = rss_kib()
     peer = PEERS[asked["peer"]](asked)
     peer.open()
     say(ready=True, ports=peer.ports, open_s=time.monotonic() - began_s)
     first_ns = json.loads(sys.stdin.readline())["first_ns"]
-    sleep_until(first_ns + int(asked["warm_up_s"] * 1e9))
-    before = peer.look(first_ns)
-    seen_ns, spent_s, threads = time.monotonic_ns(), cpu_s(), threads_cpu_s()
-    sleep_until(seen_ns + int(asked["measure_s"] * 1e9))
-    threads_after = threads_cpu_s()
-    seconds, spent_s = (time.monotonic_ns() - seen_ns) / 1e9, cpu_s() - spent_s
-    after = peer.look(first_ns)
-    groups = by_group(threads, threads_after)
+    looks = []
+    for _ in range(2):  # asked for from outside, where the costs are read
+        sys.stdin.readline()
+        looks.append((peer.look(first_ns), time.monotonic_ns(), time.process_time()))
+        say(looked=True)
+    (before, began_ns, spent_s), (after, ended_ns, spent_after_s) = looks
+    seconds = (ended_ns - began_ns) / 1e9
     say(
         **peer.missed(before, after, first_ns, seconds),
         seconds=seconds,
-        cpu_pct=100.0 * spent_s / seconds,
-        threads=len(threads_after),
-        groups={name: {"threads": group["threads"], "cpu_pct": 100.0 * group["cpu_s"] / seconds} for name, group in groups.items()},
-        rss_mib=None if (kib := rss_kib()) is None else kib / 1024,
-        bare_mib=None if bare_kib is None else bare_kib / 1024,
+        own_cpu_s=spent_after_s - spent_s,
+        names=thread_names(),
     )
     peer.close()
     sys.stdout.flush()

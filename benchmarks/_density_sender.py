@@ -78,7 +78,8 @@ def upgrade(line: socket.socket) -> None:
     line.sendall(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + accept + b"\r\n\r\n"
     )
-    line.recv(65_536)  # the subscription is a few hundred octets
+    if not line.recv(65_536):  # the subscription is a few hundred octets
+        raise ConnectionError("the client went away before it subscribed")
     line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     line.setblocking(False)
 
@@ -88,10 +89,14 @@ def accept(streams: int) -> list[socket.socket]:
     with socket.create_server(("127.0.0.1", 0), backlog=min(4_096, 2 * streams)) as server:
         say(port=server.getsockname()[1])
         lines = []
-        for _ in range(streams):
+        while len(lines) < streams:
             line = server.accept()[0]
-            upgrade(line)
-            lines.append(line)
+            try:
+                upgrade(line)
+            except (OSError, StopIteration):  # it gave up waiting, and will come again
+                line.close()
+            else:
+                lines.append(line)
     return lines
 
 

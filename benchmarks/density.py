@@ -22,8 +22,9 @@ from pathlib import Path
 from typing import Any
 
 from _bench import fact_table, machine_facts, parser_for
+from _child import Child, RunFailed
+from _process import by_group, cpu_s, rss_kib, threads_cpu_s
 
-HERE = Path(__file__).resolve().parent
 #: GStreamer's bindings belong to the system's Python.
 SYSTEM_PYTHON = "/usr/bin/python3"
 WIRES = {"rtmedia": "ws", "aiortc": "rtp", "GStreamer": "rtp"}
@@ -31,52 +32,37 @@ ELEMENTS = ("udpsrc", "rtpjitterbuffer", "rtpL16depay", "audioresample", "audiod
 LEAD_S = 0.5
 
 
-class RunFailed(Exception):
-    """A peer or the sender did not come to its end."""
+class Cost:
+    """What a process has cost so far, read from outside."""
+
+    def __init__(self, pid: int) -> None:
+        self.time_s = time.monotonic()
+        self.cpu_s, self.rss_kib, self.threads = cpu_s(pid), rss_kib(pid), threads_cpu_s(pid)
+
+    def since(self, before: Cost, names: dict[str, str], own_cpu_s: float) -> dict[str, Any]:
+        seconds = self.time_s - before.time_s
+        spent_s = own_cpu_s if self.cpu_s is None or before.cpu_s is None else self.cpu_s - before.cpu_s
+        groups = by_group(before.threads, self.threads, names)
+        return {
+            "cpu_pct": 100.0 * spent_s / seconds,
+            "rss_mib": None if self.rss_kib is None else self.rss_kib / 1024,
+            "threads": len(self.threads) or len(names),
+            "groups": {name: {"threads": group["threads"], "cpu_pct": 100.0 * group["cpu_s"] / seconds} for name, group in groups.items()},
+        }
 
 
-class Process:
-    """A child that speaks lines of JSON."""
-
-    def __init__(self, python: str, file: str, asked: dict[str, Any]) -> None:
-        self._name = f"{file} {asked}"
-        self._process = subprocess.Popen(
-            [python, str(HERE / file), json.dumps(asked)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-
-    def hear(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            said = self._process.communicate(timeout=10)[1] or ""
-            raise RunFailed(f"{self._name} ended: {said.strip()[-600:]}")
-        return dict(json.loads(line))
-
-    def tell(self, **facts: Any) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(facts) + "\n")
-        self._process.stdin.flush()
-
-    def let_go(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-
-    def end(self) -> None:
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
-            if pipe is not None:
-                pipe.close()
+def sleep_until(due_ns: int) -> None:
+    time.sleep(max(0, due_ns - time.monotonic_ns()) / 1e9)
 
 
 def run(peer: str, streams: int, warm_up_s: float, measure_s: float) -> dict[str, Any]:
     """One row: a sender and a receiver for so many streams."""
     python = SYSTEM_PYTHON if peer == "GStreamer" else sys.executable
-    asked = {"peer": peer, "streams": streams, "warm_up_s": warm_up_s, "measure_s": measure_s}
-    processes: list[Process] = []
+    asked = {"peer": peer, "streams": streams}
+    processes: list[Child] = []
 
-    def start(python: str, file: str, asked: dict[str, Any]) -> Process:
-        processes.append(Process(python, file, asked))
+    def start(python: str, file: str, asked: dict[str, Any]) -> Child:
+        processes.append(Child(python, file, asked))
         return processes[-1]
 
     try:
@@ -92,6 +78,16 @@ def run(peer: str, streams: int, warm_up_s: float, measure_s: float) -> dict[str
         first_ns = time.monotonic_ns() + int(LEAD_S * 1e9)
         for process in (sender, receiver):
             process.tell(first_ns=first_ns)
+        costs = []
+        sleep_until(first_ns + int(warm_up_s * 1e9))
+        for pause_s in (measure_s, 0.0):
+            if not pause_s:
+                costs.append(Cost(receiver.pid))
+            receiver.tell(look=True)
+            receiver.hear()
+            if pause_s:
+                costs.append(Cost(receiver.pid))
+                time.sleep(pause_s)
         found = receiver.hear()
         sender.let_go()
         sent = sender.hear()
@@ -102,9 +98,7 @@ def run(peer: str, streams: int, warm_up_s: float, measure_s: float) -> dict[str
         "peer": peer,
         "streams": streams,
         "missed_ms": found.pop("missed_ms"),
-        "cpu_pct": found.pop("cpu_pct"),
-        "cpu_pct_per_stream": 0.0,
-        "rss_mib": found.pop("rss_mib"),
+        **costs[1].since(costs[0], found.pop("names"), found.pop("own_cpu_s")),
         **found,
         "open_s": opened["open_s"],
         "sender": sent,
@@ -279,10 +273,11 @@ def main() -> None:
                     search.step()
         rows = [row for search in searches for row in search.rows]
         limits = {search.peer: search.limit for search in searches}
-    summary = [
-        {"peer": name, "streams without a miss": limits.get(name, "-"), **growth([row for row in rows if row["peer"] == name])} for name in names
-    ]
-    print("\n" + fact_table([{key: "-" if value is None else value for key, value in row.items()} for row in summary]))
+    summary = []
+    for name in names:
+        own = [row for row in rows if row["peer"] == name]
+        summary.append({"peer": name, "streams without a miss": limits.get(name, "-"), **growth(own)})
+    print("\n" + fact_table([{key: "-" if value is None else value for key, value in one.items()} for one in summary]))
     for name in names:
         own = [row for row in rows if row["peer"] == name and "groups" in row]
         if own:
