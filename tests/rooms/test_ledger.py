@@ -7,6 +7,7 @@ import pytest
 
 from rtmedia.rooms.doorways import LEDGER_DTYPE, MARK_DTYPE, TICK_DTYPE
 from rtmedia.rooms.ledger import KEEP, STATIONS, Ledger
+from rtmedia.rt.clock import now_ns
 from rtmedia.units import NS_PER_MS
 from tests.rooms.line_driver import Bench
 
@@ -225,3 +226,28 @@ def test_on_a_real_line_the_terms_add_up_and_a_moment_is_heard_where_the_sound_i
     assert ledger.residual_ms == 0.0
     # the first packet came 15 ms after the start and was heard, with the rest, at once afterwards
     assert 20.0 < found["total"] < 80.0
+
+
+def test_with_threads_every_stamp_is_the_machines_clock_and_in_order():
+    bench = Bench()
+    bench.line.stamp_by_clock()
+    before_ns = now_ns()
+    bench.load(np.zeros((16_000, 1), np.int16)).run(130)
+    after_ns = now_ns()
+    records, ticks = bench.line.render.ledger.read(8_192), bench.line.render.ticks.read(8_192)
+    assert len(records) == 50
+    made_ns = ticks["made_ns"][np.searchsorted(ticks["sink_pos"], records["sink_pos"], "right") - 1]
+    stamps = np.stack([*(records[name] for name in ("written_ns", "taken_ns", "decoded_ns", "rendered_ns")), made_ns])
+    assert (np.diff(stamps, axis=0) >= 0).all()
+    assert before_ns <= stamps.min() <= stamps.max() <= after_ns
+
+
+def test_without_threads_no_clock_is_read_and_all_stamps_are_the_steps_own():
+    bench = Bench().load(np.zeros((16_000, 1), np.int16))
+    start_ns = bench.now_ns
+    bench.run(130)
+    records, ticks = bench.line.render.ledger.read(8_192), bench.line.render.ticks.read(8_192)
+    assert np.array_equal(records["written_ns"], records["arrival_ns"])
+    for name in ("taken_ns", "decoded_ns", "rendered_ns"):
+        assert ((records[name] - start_ns) % (10 * MS) == 0).all(), name
+    assert np.array_equal(ticks["made_ns"], ticks["time_ns"])
