@@ -15,8 +15,6 @@ Without a sound server only the first is answered, by the null sink.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import subprocess
 import sys
@@ -28,15 +26,15 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
-from _bench import machine_facts, parser_for
+from _bench import Target, parser_for, report
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import _latency_players as players  # noqa: E402
-from _latency_chirps import EVERY_MS, PACKET_MS, SOURCE_HZ, Heard, chirps_heard, sends, write_chirps  # noqa: E402
+from _latency_chirps import EVERY_MS, SOURCE_HZ, Heard, chirps_heard, sends, write_chirps  # noqa: E402
 
-from rtmedia.rooms.ledger import BLOCK_COLUMNS, CALL_COLUMNS, PACKET_COLUMNS, TERMS, way  # noqa: E402
+from rtmedia.rooms.ledger import BLOCK_COLUMNS, CALL_COLUMNS, PACKET_COLUMNS, STATIONS, TERMS, way  # noqa: E402
 from rtmedia.sim.loopback import LoopbackServer  # noqa: E402
 from tests.live.player import Played, play  # noqa: E402
 from tests.sound_server import RATE_HZ, SoundServer, SoundServerMissing  # noqa: E402
@@ -52,36 +50,38 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 TINY = ("rtmedia, kiosk-low, no effects",)
 QUANTILES = (5, 50, 95, 99)
+#: The figure that says whether the ledger tells the truth.
+SHOWN = "recorded minus speaker as the monitor has it"
 
 
-def stations(played: Played, peer: str, sink: str) -> list[dict[str, Any]]:
+Row = dict[str, Any]
+
+
+def stations(played: Played, peer: str) -> list[Row]:
     """The ledger's own figures, a row for each station."""
-    common = {
-        "comparison": f"stations, {sink}",
-        "peer": peer,
-        "packets": int(played.stats["packets_received_total"]),
-        "underrun_frames": played.stats["underrun_frames_total"],
-        "residual_ms": played.stats["latency_residual_ms"],
-    }
+    common = {"peer": peer, "underrun_frames": played.stats["underrun_frames_total"], "residual_ms": played.stats["latency_residual_ms"]}
+    figures = ("mean", "p50", "p95", "p99", "p99.9", "max")
+    found = played.stats["latency_ms"]
     return [
-        common | {"station": name} | {f"{quantile}_ms": value for quantile, value in term.items()}
-        for name, term in ((name, played.stats["latency_ms"].get(name, {})) for name in TERMS)
+        {"peer": peer, "station": name} | {f"{figure}_ms": found.get(name, {}).get(figure) for figure in figures} | common for name in TERMS
     ]
 
 
-def quantiles(values_ms: list[float]) -> dict[str, float]:
-    if not values_ms:
-        return {}
-    found = {f"p{share}_ms": float(np.percentile(values_ms, share)) for share in QUANTILES}
-    return {"mean_ms": float(np.mean(values_ms)), **found, "max_ms": max(values_ms)}
+def quantiles(values_ms: list[float]) -> dict[str, float | None]:
+    found = [float(np.percentile(values_ms, share)) if values_ms else None for share in QUANTILES]
+    return {
+        "mean_ms": float(np.mean(values_ms)) if values_ms else None,
+        **{f"p{share}_ms": value for share, value in zip(QUANTILES, found, strict=True)},
+        "max_ms": max(values_ms, default=None),
+    }
 
 
-def sent_to_recorded(heard: list[Heard], peer: str) -> dict[str, Any]:
+def sent_to_recorded(heard: list[Heard], peer: str) -> Row:
     late_ms = [(one.recorded_ns - one.sent_ns) / 1e6 for one in heard]
-    return {"comparison": "packet sent to recorded", "peer": peer, "found": len(heard), **quantiles(late_ms)}
+    return {"peer": peer, "found": len(heard), **quantiles(late_ms)}
 
 
-def against_the_ledger(played: Played, heard: list[Heard], peer: str, sink_ms: float) -> list[dict[str, Any]]:
+def against_the_ledger(played: Played, heard: list[Heard], peer: str, sink_ms: float) -> list[Row]:
     """Recorded time minus the ledger's, without and with the latency that the device reports; `sink_ms` is the sink's own."""
     blocks, calls = (
         np.stack([table[name] for name in names]).astype(np.int64)
@@ -109,11 +109,12 @@ def against_the_ledger(played: Played, heard: list[Heard], peer: str, sink_ms: f
     rows = {
         "recorded minus hand-over": handed,
         "recorded minus speaker": spoken,
-        "recorded minus speaker, sink's own latency": shown,
+        f"{SHOWN} (sink's latency)": shown,
         "latency as the device reports it": device,
     }
-    common = {"comparison": "ledger and recording", "peer": peer, "sink_latency_ms": sink_ms}
-    return [common | {"what": name, "found": len(values)} | quantiles(values) for name, values in rows.items()]
+    return [
+        {"peer": peer, "what": name, "found": len(values), **quantiles(values), "sink_latency_ms": sink_ms} for name, values in rows.items()
+    ]
 
 
 class Stage:
@@ -173,22 +174,26 @@ class Stage:
         return chirps_heard(recording, self._sent())
 
 
-def measure(tiny: bool, seconds: float, rounds: int) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """All rows, and who is missing for what reason."""
-    rows: list[dict[str, Any]] = []
+NULL, PULSE, HEARD, TRUTH = "stations, null sink", "stations, PulseAudio", "packet sent to recorded", "ledger and recording"
+
+
+def measure(tiny: bool, seconds: float, rounds: int) -> tuple[dict[str, list[Row]], list[str]]:
+    """All tables, and who is missing for what reason."""
     settings = {name: chosen for name, chosen in SETTINGS.items() if not tiny or name in TINY}
     absent = {peer: reason for peer in players.PEERS if (reason := players.missing(peer))}
+    missing = list(absent.values())
     with tempfile.TemporaryDirectory(prefix="rtmedia-bench-") as name:
         folder = Path(name)
         write_chirps(folder / "perfect.wav", seconds + 5.0)
         source = f"loopback:?speech={quote(str(folder / 'perfect.wav'))}"
+        found: dict[str, list[Row]] = {NULL: []}
         for peer, chosen in settings.items():
             played = play(dict(os.environ), folder, seconds=seconds, sink="null", timeout_s=300.0, source=source, **chosen)
-            rows += stations(played, peer, "null sink")
+            found[NULL] += stations(played, peer)
         try:
             sound = SoundServer()
         except SoundServerMissing as exc:
-            return rows, absent | {"recordings": str(exc)}
+            return found, [*missing, str(exc)]
         late: dict[str, list[Heard]] = {peer: [] for peer in (*settings, *players.PEERS) if peer not in absent}
         kept: dict[str, list[tuple[Played, list[Heard], float]]] = {peer: [] for peer in settings}
         with sound:
@@ -202,93 +207,65 @@ def measure(tiny: bool, seconds: float, rounds: int) -> tuple[list[dict[str, Any
                     else:
                         heard = stage.peer(peer)
                     late[peer] += heard
-        for peer, runs in kept.items():
-            rows += stations(runs[-1][0], peer, "PulseAudio")
-        rows += [sent_to_recorded(heard, peer) for peer, heard in late.items()]
-        for peer, runs in kept.items():
-            for run in runs:
-                rows += against_the_ledger(run[0], run[1], peer, run[2])
-    return rows, absent
+    found[PULSE] = [row for peer, runs in kept.items() for row in stations(runs[-1][0], peer)]
+    found[HEARD] = [sent_to_recorded(heard, peer) for peer, heard in late.items()]
+    found[TRUTH] = [
+        row for peer, runs in kept.items() for played, heard, sink_ms in runs for row in against_the_ledger(played, heard, peer, sink_ms)
+    ]
+    return found, missing
 
 
-def draw(rows: list[dict[str, Any]], folder: Path) -> None:
-    """``latency.png``: bars of the stations' medians, and everybody's quantiles."""
-    import matplotlib
+def targets_of(found: dict[str, list[Row]]) -> list[Target]:
+    """What should come out."""
+    totals = {row["peer"]: row["p95_ms"] for row in found[NULL] if row["station"] == "total"}
+    # In the middle: what a loaded machine does to the recorder, the server or the device is not the ledger's.
+    true_ms = [abs(row["p50_ms"]) for row in found.get(TRUTH, []) if row["what"].startswith(SHOWN) and row["p50_ms"] is not None]
+    return [
+        Target.at_most("packet to device, default settings, p95", 60.0, totals.get("rtmedia"), "ms"),
+        Target.at_most("packet to device, kiosk-low, p95", 35.0, totals.get("rtmedia, kiosk-low"), "ms"),
+        Target.at_most("ledger's sum against the recording, median, worst of all runs", 1.0, max(true_ms, default=None), "ms"),
+        Target.at_most(
+            "ledger's sum against its own total, worst packet", 1.0, max((row["residual_ms"] for row in found[NULL]), default=None), "ms"
+        ),
+    ]
 
-    matplotlib.use("Agg")
+
+def draw(found: dict[str, list[Row]], folder: Path) -> list[Path]:
+    """``latency.png``: bars of the stations' means, and everybody's quantiles."""
     import matplotlib.pyplot as plt
 
     figure, (above, below) = plt.subplots(2, 1, figsize=(9, 8), layout="constrained")
-    own = [row for row in rows if row["comparison"] == "stations, null sink" and "mean_ms" in row]
+    own = [row for row in found[NULL] if row["mean_ms"] is not None]
     peers = list(dict.fromkeys(row["peer"] for row in own))
     left = np.zeros(len(peers))
-    for station in (*TERMS[: TERMS.index("total")], "device"):
+    for station in (*STATIONS, "device"):
         means = np.array([sum(row["mean_ms"] for row in own if (row["peer"], row["station"]) == (peer, station)) for peer in peers])
         above.barh(peers, means, left=left, label=station)
         left += means
     above.set(xlabel="ms, mean", title="where a packet spends its time (null sink)")
     above.invert_yaxis()
     above.legend(ncols=4, fontsize="small")
-    heard = [row for row in rows if row["comparison"] == "packet sent to recorded" and "p50_ms" in row]
+    heard = [row for row in found.get(HEARD, []) if row["p50_ms"] is not None]
     for place, row in enumerate(heard):
         below.plot([row["p5_ms"], row["p95_ms"]], [place, place], lw=6, solid_capstyle="butt")
         below.plot(row["p50_ms"], place, "k|", ms=12)
     below.set(xlabel="ms, p5 to p95, median", title="packet sent to recorded (PulseAudio)", xlim=(0, None))
     below.set_yticks(range(len(heard)), [row["peer"] for row in heard])
     below.invert_yaxis()
-    folder.mkdir(parents=True, exist_ok=True)
     figure.savefig(folder / "latency.png", dpi=120)
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    lines = []
-    heading = ""
-    for row in rows:
-        if row["comparison"] != heading:
-            heading = row["comparison"]
-            lines += ["", heading]
-        what = f"{row['peer']}: {row.get('station') or row.get('what', '')}".rstrip(": ")
-        plain = ("residual_ms", "sink_latency_ms")
-        times = {key[:-3]: value for key, value in row.items() if key.endswith("_ms") and key not in plain}
-        figures = "  ".join(f"{name} {value:8.3f}" for name, value in times.items())
-        more = "  ".join(f"{key} {row[key]}" for key in ("found", "underrun_frames", "sink_latency_ms") if key in row)
-        lines.append(f"  {what:60}{figures}  {more}")
-    return "\n".join(lines)
-
-
-def arguments(question: str) -> argparse.Namespace:
-    parser = parser_for(question)
-    with suppress(argparse.ArgumentError):  # all benchmarks may have it by now
-        parser.add_argument("--plot", metavar="FOLDER", type=Path, help="draw latency.png there (needs matplotlib)")
-    parser.add_argument("--seconds", type=float, default=20.0, help="each plays for so long at a time")
-    parser.add_argument("--rounds", type=int, default=2, help="how often each plays")
-    return parser.parse_args()
+    plt.close(figure)
+    return [folder / "latency.png"]
 
 
 def main() -> None:
     assert __doc__ is not None
-    asked = arguments(__doc__)
+    parser = parser_for(__doc__)
+    parser.add_argument("--seconds", type=float, default=20.0, help="each plays for so long at a time")
+    parser.add_argument("--rounds", type=int, default=2, help="how often each plays")
+    asked = parser.parse_args()
     seconds, rounds = (4.0, 1) if asked.tiny else (asked.seconds, asked.rounds)
-    rows, absent = measure(asked.tiny, seconds, rounds)
-    question, facts = __doc__.strip().splitlines()[0], machine_facts()
-    print(question)
-    print(", ".join(f"{name} {value}" for name, value in facts.items() if value is not None))
-    print(table(rows))
-    for peer, reason in absent.items():
-        print(f"\nnot measured: {peer}: {reason}")
-    if asked.json:
-        result = {
-            "question": question,
-            "machine": facts,
-            "tiny": asked.tiny,
-            "seconds": seconds,
-            "packet_ms": PACKET_MS,
-            "rows": rows,
-            "missing": absent,
-        }
-        asked.json.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
-    if asked.plot:
-        draw(rows, asked.plot)
+    found, missing = measure(asked.tiny, seconds, rounds)
+    report(__doc__, [], asked, found, targets=targets_of(found), missing=missing, draw=lambda folder: draw(found, folder), seconds=seconds)
 
 
 if __name__ == "__main__":

@@ -18,12 +18,13 @@ from rtmedia.units import without_query
 #: What the media API asks for (both are needed).
 SCOPES = ("media:streaming:read", "platform:media:streaming")
 
-#: Named sets of defaults: what a setting is that nobody gave. Of `Jitter` they say the two delays.
+#: Named sets of defaults: what a setting is that nobody gave; those but the first are of `Jitter`.
 PROFILES: dict[str, dict[str, float]] = {
     # 20 ms of rendered sound survive a machine that is late by a block; 10 ms of target a sender that stamps late.
-    "default": {"lead_ms": 20.0, "min_delay_ms": 10.0, "start_delay_ms": 20.0},
-    # One block: render has the 10 ms between two calls to make the next. Packets may come 5 ms late before that is heard.
-    "kiosk-low": {"lead_ms": 10.0, "min_delay_ms": 5.0, "start_delay_ms": 5.0},
+    "default": {"lead_ms": 20.0, "price_ms": 10_000.0, "min_delay_ms": 10.0, "start_delay_ms": 20.0},
+    # One block: render has the 10 ms between two calls to make the next. Packets may come 5 ms late before that is heard, and
+    # a late one now and then is no reason to be late all the time.
+    "kiosk-low": {"lead_ms": 10.0, "price_ms": 3_000.0, "min_delay_ms": 5.0, "start_delay_ms": 5.0},
 }
 
 #: What the limiter can be set to, as `rtmedia.dsp.limiter` has it: known without loading it.
@@ -133,7 +134,8 @@ class Jitter:
         ``"udp"`` conceals 2.15 %, ``"tcp"`` 1.36 %, because it closes gaps at once; on stalls they are the same.
     price_ms
         Delay, in ms, that is worth as much as 100 % concealment: 10 000 means that 1 % of concealment costs as
-        much as 100 ms of delay. Higher is smoother and later: 3000, 10 000, 30 000 give 48, 64, 84 ms of mean delay with
+        much as 100 ms of delay. None: the profile's of `Config`, 10 000 or (``"kiosk-low"``) 3000. Higher is
+        smoother and later: 3000, 10 000, 30 000 give 48, 64, 84 ms of mean delay with
         1.06, 0.74, 0.62 % concealed over the twenty recorded networks of ``tests/data/traces``; so are the figures below.
     min_delay_ms
         Least target delay; None: the profile's of `Config`, 10 or (``"kiosk-low"``) 5. 40 instead of 10: 17 ms more mean delay,
@@ -154,8 +156,8 @@ class Jitter:
 
     profile: Literal["conversation", "listening"] = "conversation"
     transport: Literal["auto", "tcp", "udp"] = "auto"
-    price_ms: float = 10_000.0
     # None only until a `Config` takes it up: whoever reads a configuration finds numbers.
+    price_ms: float = None  # type: ignore[assignment]
     min_delay_ms: float = None  # type: ignore[assignment]
     max_delay_ms: float | None = None
     start_delay_ms: float = None  # type: ignore[assignment]
@@ -164,7 +166,8 @@ class Jitter:
     def __post_init__(self) -> None:
         _check(self.profile in ("conversation", "listening"), f"profile is {self.profile!r}; choose 'conversation' or 'listening'")
         _check(self.transport in ("auto", "tcp", "udp"), f"transport is {self.transport!r}; choose 'auto', 'tcp' or 'udp'")
-        _check(100 <= self.price_ms <= 1e6, f"price_ms is {self.price_ms}; it must lie between 100 and 1000000")
+        price = self.price_ms
+        _check(price is None or 100 <= price <= 1e6, f"price_ms is {price}; it must lie between 100 and 1000000")
         least, start = self.min_delay_ms, self.start_delay_ms
         _check(least is None or 0 <= least <= 2000, f"min_delay_ms is {least}; it must lie between 0 and 2000")
         top = self.max_delay_ms
@@ -210,7 +213,8 @@ class Config:
         Rate of the sink; ``None`` takes the device's own (16 kHz stays 16 kHz for files and null).
     profile
         What the settings are that nobody gives. ``"default"``, or ``"kiosk-low"`` for the lowest latency on a good network and a
-        machine that is on time: `lead_ms` 10, and of `Jitter` ``min_delay_ms`` and ``start_delay_ms`` 5. From packet to device
+        machine that is on time: `lead_ms` 10, and of `Jitter` ``min_delay_ms`` and ``start_delay_ms`` 5, ``price_ms``
+        3000. From packet to device
         that is 15 to 20 ms less. It costs what those would have absorbed: a machine that is late by 10 ms is heard, unless
         real-time settings keep it from that; a packet that is late by more than 5 ms is concealed until the
         buffer has learned from the first ones. Each underrun makes the lead 10 ms longer again.
@@ -278,7 +282,7 @@ class Config:
         chosen = PROFILES[self.profile]
         if self.lead_ms is None:
             object.__setattr__(self, "lead_ms", chosen["lead_ms"])
-        wanted: dict[str, Any] = {name: chosen[name] for name in ("min_delay_ms", "start_delay_ms") if getattr(self.jitter, name) is None}
+        wanted: dict[str, Any] = {name: chosen[name] for name in list(chosen)[1:] if getattr(self.jitter, name) is None}
         object.__setattr__(self, "jitter", replace(self.jitter, **wanted))
         if isinstance(self.effects, list):
             object.__setattr__(self, "effects", tuple(self.effects))

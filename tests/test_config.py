@@ -167,14 +167,15 @@ def test_a_missing_file_is_a_config_error(tmp_path):
 def test_a_profile_says_what_nobody_gave():
     low, usual = Config(profile="kiosk-low"), Config()
     assert (low.lead_ms, low.jitter.min_delay_ms, low.jitter.start_delay_ms) == (10.0, 5.0, 5.0)
+    assert (low.jitter.price_ms, usual.jitter.price_ms) == (3_000.0, 10_000.0)
     assert (usual.lead_ms, usual.jitter.min_delay_ms, usual.jitter.start_delay_ms) == (20.0, 10.0, 20.0)
     assert usual == Config(profile="default", lead_ms=20.0, jitter=Jitter(min_delay_ms=10.0, start_delay_ms=20.0))
 
 
 def test_what_is_given_wins_over_the_profile_one_by_one():
-    config = Config(profile="kiosk-low", lead_ms=20.0, jitter=Jitter(min_delay_ms=12.5, price_ms=3_000))
+    config = Config(profile="kiosk-low", lead_ms=20.0, jitter=Jitter(min_delay_ms=12.5, price_ms=4_000))
     assert config.lead_ms == 20.0
-    assert (config.jitter.min_delay_ms, config.jitter.start_delay_ms, config.jitter.price_ms) == (12.5, 5.0, 3_000)
+    assert (config.jitter.min_delay_ms, config.jitter.start_delay_ms, config.jitter.price_ms) == (12.5, 5.0, 4_000)
 
 
 def test_a_copy_of_another_profile_takes_over_what_was_given_and_nothing_else():

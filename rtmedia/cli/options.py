@@ -168,11 +168,11 @@ MaxDelayMs = Annotated[
     typer.Option("--max-delay-ms", metavar="MS", help="Largest target delay; the profile's own otherwise.", rich_help_panel=BUFFER),
 ]
 PriceMs = Annotated[
-    float,
+    float | None,
     typer.Option(
         "--price-ms",
         metavar="MS",
-        help="Delay that is worth as much as 100 % concealment: higher is smoother and later.",
+        help="Delay that is worth as much as 100 % concealment: higher is smoother and later; the profile's own (10000 or 3000) otherwise.",
         rich_help_panel=BUFFER,
     ),
 ]

@@ -60,7 +60,7 @@ def play(
     profile: opt.ProfileOption = opt.Profile.conversation,
     min_delay_ms: opt.MinDelayMs = None,
     max_delay_ms: opt.MaxDelayMs = None,
-    price_ms: opt.PriceMs = 10_000.0,
+    price_ms: opt.PriceMs = None,
     drift: opt.DriftOption = opt.Drift.splice,
     realtime: opt.RealtimeOption = opt.Scheduling.off,
     realtime_priority: opt.RealtimePriority = 10,
@@ -102,7 +102,7 @@ def play(
         lead_ms=lead_ms,  # type: ignore[arg-type]  # None: the profile's
         jitter=Jitter(
             profile=profile.of_jitter,
-            price_ms=price_ms,
+            price_ms=price_ms,  # type: ignore[arg-type]
             min_delay_ms=min_delay_ms,  # type: ignore[arg-type]
             max_delay_ms=max_delay_ms,
             drift=drift.value,
