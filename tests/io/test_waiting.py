@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from rtmedia.io.waiting import LOOK, NOTHING, WOKEN, Receiver
+from rtmedia.io.waiting import LOOK, NOTHING, READY, WOKEN, Receiver
 from rtmedia.rt.clock import now_ns
 
 pytestmark = pytest.mark.skipif(not Receiver.works_here(), reason="the C library has no poll")
@@ -84,6 +84,19 @@ def test_an_error_is_left_for_the_socket_to_tell(line):
     far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     far.close()
     assert receiver.into(memoryview(bytearray(4)), now_ns() + FAR_NS) == LOOK
+
+
+def test_one_that_does_not_read_says_since_when_there_is_something():
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as near:
+        far, _ = listener.accept()
+        with far:
+            waiter = Receiver(near.fileno(), far.fileno(), reads=False)
+            assert waiter.into(memoryview(bytearray(1)), 0) == NOTHING
+            before = now_ns()
+            far.sendall(b"hello")
+            assert waiter.into(memoryview(bytearray(1)), before + FAR_NS) == READY
+            assert before < waiter.read_ns <= now_ns()
+            assert near.recv(10) == b"hello"
 
 
 @pytest.mark.parametrize("arguments", [(), (bytearray(4),), (b"read only", 0), ("text", 0), (bytearray(4), "0")])

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import shutil
+import socket
 import ssl
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -20,9 +23,12 @@ from tests.io.websocket_peer import (
     TOKEN,
     Peer,
     Server,
+    aborted_within_a_second,
     connected,
     frame,
 )
+
+pytestmark = pytest.mark.usefixtures("each_way_of_reading")
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +66,54 @@ def test_over_tls_messages_that_came_in_one_record_are_not_left_waiting(certific
             assert received is not None
             assert received[0] == bytes([number]) * 640
         assert connection.receive(0.01) is None
+        connection.close(timeout_s=0.0)
+
+
+def test_over_tls_a_record_in_pieces_is_waited_for_and_abort_and_deadline_end_that(certificate: Path):
+    """A relay in between gives the client the server's octets one by one, and keeps the last record's end back."""
+    armed, held, go_on = threading.Event(), threading.Event(), threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.upgrade()
+        peer.send(BINARY, b"whole")
+        assert peer.read_only(TEXT) == b"go on"
+        peer.send(BINARY, bytes(100))
+        peer.wait_for_end()
+
+    def relay(peer: Peer) -> None:
+        with socket.create_connection(("127.0.0.1", server.port)) as inner:
+            inner.settimeout(LIMIT_S)
+            threading.Thread(target=copy, args=(peer.sock, inner), daemon=True).start()
+            while len(octets := inner.recv(65_536)):
+                if armed.is_set() and not held.is_set():
+                    peer.sock.sendall(octets[:50])
+                    held.set()
+                    assert go_on.wait(LIMIT_S)
+                    octets = octets[50:]
+                for at in range(len(octets)):
+                    peer.sock.sendall(octets[at : at + 1])
+
+    def copy(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while octets := source.recv(65_536):
+                target.sendall(octets)
+            target.shutdown(socket.SHUT_WR)
+
+    with Server(script, tls_server(certificate)) as server, Server(relay) as between:
+        connection = WebSocketConnection(f"wss://127.0.0.1:{between.port}/", tls=ssl.create_default_context(cafile=str(certificate)))
+        connection.open(TOKEN)
+        received = connection.receive(LIMIT_S)
+        assert received is not None
+        assert received[0] == b"whole"
+        armed.set()
+        connection.send("go on")
+        assert held.wait(LIMIT_S)
+        assert connection.receive(0.02) is None
+        go_on.set()
+        received = connection.receive(LIMIT_S)
+        assert received is not None
+        assert received[0] == bytes(100)
+        aborted_within_a_second(connection, lambda: connection.receive(60.0), lambda: None)
         connection.close(timeout_s=0.0)
 
 
