@@ -2,11 +2,12 @@
 
 A blocking socket with a timeout keeps neither promise: the timeout starts anew with each octet that a hostile peer
 dribbles, and closing a socket under a thread that waits on it is a race for the file number. Here the socket never
-blocks. All waiting happens in one place, for the socket *and* for a second pair of sockets that `abort` writes to;
-name look-ups, which no system lets us interrupt, happen on a thread that may be left behind.
+blocks. Whoever waits for it waits for a second pair of sockets too, which `abort` writes to: `TcpStream._wait`, and
+`rtmedia.io.waiting` for what is read all the time. Name look-ups, which no system lets us interrupt, happen on a thread
+that may be left behind.
 
 The methods ``recv``, ``send``, ``gettimeout`` and their like are those of a socket, so that websocket-client takes
-this object for one (its ``socket=`` option).
+this object for one (its ``socket=`` option). It shakes hands with them; what follows is read with ``recv_into``.
 """
 
 from __future__ import annotations
@@ -350,7 +351,7 @@ class TcpStream:
             raise TimeoutError("the deadline has passed")
 
     def _wait(self, event: int, *, look: bool = False) -> None:
-        """Until the socket is ready for `event`: the one place where this stream waits. `look`: once even after the deadline."""
+        """Until the socket is ready for `event`. `look`: once even after the deadline."""
         now_ns = time.monotonic_ns()
         self._check(None if look else now_ns)
         assert self._socket is not None

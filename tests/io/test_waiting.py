@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import sys
 import threading
 
 import pytest
@@ -71,6 +72,39 @@ def test_the_other_file_ends_a_wait_that_another_thread_is_in_while_the_interpre
     wake.send(b"\0")
     thread.join(10)
     assert found == [WOKEN]
+
+
+def test_the_time_is_taken_while_another_thread_has_the_interpreter(line):
+    receiver, far, _ = line
+    found: list[int] = []
+    room = memoryview(bytearray(100))
+    interval_s = sys.getswitchinterval()
+    for _ in range(10):
+        entered = threading.Event()
+
+        def wait(entered=entered):
+            entered.set()
+            found.append(receiver.into(room, now_ns() + FAR_NS))
+
+        found.clear()
+        before = receiver.read_ns
+        thread = threading.Thread(target=wait, daemon=True)
+        thread.start()
+        assert entered.wait(10)
+        sys.setswitchinterval(100.0)  # from here on we keep it
+        try:
+            far.send(b"x")
+            until_ns = now_ns() + FAR_NS
+            while receiver.read_ns == before and now_ns() < until_ns:
+                pass
+            taken, came_back = receiver.read_ns > before, bool(found)
+        finally:
+            sys.setswitchinterval(interval_s)
+        thread.join(10)
+        assert taken
+        if not came_back:
+            return
+    pytest.skip("the reader had the interpreter each time: it has no lock, or is given away too readily")
 
 
 def test_the_end_of_the_stream_is_no_octets(line):
