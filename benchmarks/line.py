@@ -17,7 +17,6 @@ from collections.abc import Callable
 
 import numpy as np
 from _bench import Row, arguments, compare, interleaved, report
-from numba import carray
 
 from rtmedia.codec import codec_named
 from rtmedia.ports import EPOCH_SHIFT, FLAG_NEW_EPOCH, Effect
@@ -27,6 +26,7 @@ from rtmedia.rooms.line import Line
 from rtmedia.rooms.walk import deliver, tick
 from rtmedia.rt.clock import now_ns
 from rtmedia.rt.kernel import copy_octets, kernel, pointer_void
+from rtmedia.rt.later import carray
 from rtmedia.rt.memory import view_i8
 from rtmedia.sim.script import conversation
 from rtmedia.units import NS_PER_MS, NS_PER_S

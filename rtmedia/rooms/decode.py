@@ -19,13 +19,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numba import carray
 
 from rtmedia.jitter.state import FLAG_END, FLAG_PAUSE_BEFORE
 from rtmedia.ports import EPOCH_SHIFT, FLAG_END_OF_STREAM, FLAG_NEW_EPOCH, NO_MEDIA_TIME, CodecInstance
 from rtmedia.rooms.doorways import DECODED_DTYPE, PACKET_DTYPE, WIRE_DTYPE
 from rtmedia.rt.builtin import API_DTYPE, BUFFER_DTYPE, builtin, call_0, call_1, call_3, memory_of, python_api
 from rtmedia.rt.kernel import call_codec, kernel, pointer_void
+from rtmedia.rt.later import carray
 from rtmedia.rt.memory import aligned_zeros, view_i8
 from rtmedia.rt.ring import (
     FrameRing,

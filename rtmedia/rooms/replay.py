@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import carray
 
 from rtmedia.ports import Block
 from rtmedia.rooms.decode import decode_step, wire_write
@@ -24,6 +23,7 @@ from rtmedia.rooms.line import Line
 from rtmedia.rooms.play import CELL_WORDS, LARGEST, PLAY_DTYPE, QUIET_END, SINK_POS, TIME_NS, UNDERRUNS, WORDS_AT, play_pull
 from rtmedia.rooms.render import MOST_BLOCKS, RENDER_DTYPE, SPARE_FRAMES, make_blocks, take_changes, take_packets
 from rtmedia.rt.kernel import kernel, pointer_void, store_release
+from rtmedia.rt.later import carray
 from rtmedia.rt.memory import aligned_zeros, view_i8
 from rtmedia.rt.ring import FrameRing, RecordRing, ring_read, ring_readable, ring_skip, ring_writable, ring_write
 

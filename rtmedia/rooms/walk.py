@@ -6,14 +6,13 @@ thread and a clock that jumps from tick to tick. The steps are the same function
 
 from __future__ import annotations
 
-from numba import carray
-
 from rtmedia.jitter.state import BUFFER_DTYPE
 from rtmedia.rooms.decode import RESTART_BITS, decode_step, wire_write
 from rtmedia.rooms.doorways import WIRE_DTYPE
 from rtmedia.rooms.play import PLAY_DTYPE, play_pull
 from rtmedia.rooms.render import RENDER_DTYPE, render_step
 from rtmedia.rt.kernel import kernel, pointer_void
+from rtmedia.rt.later import carray
 
 
 @kernel("i8(i8, i8, i8)")
