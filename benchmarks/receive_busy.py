@@ -38,7 +38,8 @@ while b"\r\n\r\n" not in head:
     head += peer.recv(4096)
 key = next(line.split(b": ")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"sec-websocket-key"))
 accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
-peer.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " + accept + b"\r\n\r\n")
+peer.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n")
+peer.sendall(b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n")
 peer.recv(4096)
 due = time.monotonic()
 for number in range(int(sys.argv[1])):
