@@ -28,7 +28,19 @@ def test_every_signature_is_read_as_numba_reads_it(returned, arguments, comma):
 
 @pytest.mark.parametrize(
     "text",
-    ["i8", "i8(", "(i8)", "i8(i8", "i8(nothing)", "nothing(i8)", "i8(void)", "i8(f4[:])", "i8(f4[::1, :])", "c8(i8)", "Tuple((i8, f8))(i8)"],
+    [
+        "i8",
+        "i8(",
+        "(i8)",
+        "i8(i8",
+        "i8(nothing)",
+        "nothing(i8)",
+        "i8(void)",
+        "i8(f4[:])",
+        "i8(f4[::1, :])",
+        "c8(i8)",
+        "Tuple((i8, f8))(i8)",
+    ],
 )
 def test_what_is_not_understood_is_left_to_numba(text):
     assert parse(text) is None
