@@ -1,7 +1,8 @@
-"""The stream of `cold_start.py`: speech that begins at once, and a server that sends it raw over HTTP in real time."""
+"""The stream of `cold_start.py`: speech that begins at once, and a server that sends it over HTTP in real time, raw or as a WAV."""
 
 from __future__ import annotations
 
+import struct
 import threading
 import time
 import wave
@@ -16,6 +17,8 @@ PACKET_MS = 20
 _PACKET = RATE_HZ * PACKET_MS // 1000
 _LOUD = 0.1
 _SECONDS = 8
+_FORMAT = struct.pack("<IHHIIHH", 16, 1, 1, RATE_HZ, 2 * RATE_HZ, 2, 16)
+_ENDLESS_WAV = b"RIFF\xff\xff\xff\xffWAVEfmt " + _FORMAT + b"data\xff\xff\xff\xff"
 
 
 def speech_at_once(path: Path) -> np.ndarray:
@@ -47,6 +50,8 @@ class RawServer:
                 began = time.monotonic()
                 place = 0
                 try:
+                    if self.path.endswith(".wav"):
+                        self.wfile.write(_ENDLESS_WAV)
                     while True:
                         packet = samples.take(range(place, place + _PACKET), mode="wrap")
                         self.wfile.write(packet.tobytes())
@@ -61,7 +66,7 @@ class RawServer:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, name="raw-server", daemon=True)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/speech.raw"
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}/speech"
 
     def __enter__(self) -> RawServer:
         self._thread.start()

@@ -1,11 +1,11 @@
 """How long from the start of the process to the first sample at the device?
 
-A server of the benchmark's own speaks at once and without a pause: as a WebSocket for rtmedia, as raw samples over HTTP, in real time,
-for ffplay and mpv, which are told the format and to buffer as little as they can. All play into one private PulseAudio; its
-monitor is recorded, and the first sample there that is no silence ends the measurement. It begins just before the process is made.
-The peers take turns. rtmedia starts with its kernels on the disk (as after any first start), once without (a cold cache),
-and after ``rtmedia warmup``; its phases are told by the process itself. Python's own files (.pyc) are there for all starts
-but the cold one.
+A server of the benchmark's own speaks at once and without a pause, in real time: as a WebSocket for rtmedia, over HTTP for mpv
+and ffplay, which are measured as they are (a WAV) and with the least buffering they offer (raw samples, the format told). All
+play into one private PulseAudio; its monitor is recorded, and the first sample there that is no silence ends the measurement.
+It begins just before the process is made. The peers take turns. rtmedia starts with its kernels on the disk (as after any first
+start), once without (a cold cache), and after ``rtmedia warmup``; its phases are told by the process itself. Python's own
+files (.pyc) are there for all starts but the cold one.
 
 ``--tiny`` leaves the cold cache out. What is not installed is skipped and named; without a sound server rtmedia plays
 into its null sink and says itself when the first packet is heard.
@@ -164,24 +164,19 @@ def _peers(at: Place, media_url: str, raw_url: str, skipped: list[str]) -> dict[
     if at.server is None:
         return ours
     ours["rtmedia play"] = [sys.executable, "-m", "rtmedia", "play", media_url, "--quiet"]
+    mpv = ("mpv", "--no-config", "--no-video", "--really-quiet", "--ao=pulse")
+    ffplay = ("ffplay", "-nodisp", "-loglevel", "error")
+    rate = str(STREAM_HZ)
     others = {
-        "mpv": [
-            *(
-                "mpv",
-                "--no-config",
-                "--no-video",
-                "--really-quiet",
-                "--profile=low-latency",
-                "--cache=no",
-                "--ao=pulse",
-                "--audio-buffer=0.02",
-            ),
-            *("--demuxer=rawaudio", f"--demuxer-rawaudio-rate={STREAM_HZ}", "--demuxer-rawaudio-channels=1"),
-            *("--demuxer-rawaudio-format=s16le", raw_url),
+        "mpv": [*mpv, raw_url + ".wav"],
+        "mpv, low latency": [
+            *(*mpv, "--profile=low-latency", "--cache=no", "--audio-buffer=0.02", "--demuxer=rawaudio"),
+            *(f"--demuxer-rawaudio-rate={rate}", "--demuxer-rawaudio-channels=1", "--demuxer-rawaudio-format=s16le", raw_url),
         ],
-        "ffplay": [
-            *("ffplay", "-nodisp", "-loglevel", "error", "-fflags", "nobuffer", "-flags", "low_delay", "-probesize", "32"),
-            *("-analyzeduration", "0", "-f", "s16le", "-ar", str(STREAM_HZ), "-ac", "1", raw_url),
+        "ffplay": [*ffplay, raw_url + ".wav"],
+        "ffplay, low latency": [
+            *(*ffplay, "-fflags", "nobuffer", "-flags", "low_delay", "-probesize", "32", "-analyzeduration", "0"),
+            *("-f", "s16le", "-ar", rate, "-ch_layout", "mono", raw_url),
         ],
     }
     for name, command in others.items():
