@@ -189,8 +189,6 @@ def main() -> None:
     rows = [row for rate_hz in (16_000, 48_000) for channels in (1, 2) for row in per_block(rate_hz, channels, rounds)]
     for rate_hz in (16_000, 48_000):
         rows += offline(rate_hz, seconds, 1 if asked.tiny else 15, pyloudnorm)
-    if missing:
-        print(f"not installed and left out: {', '.join(missing)}")
     report(__doc__ or "", rows, asked, facts, missing=missing)
 
 

@@ -30,8 +30,6 @@ from rtmedia.rt.ring import FrameRing, RecordRing, ring_read, ring_readable, rin
 REPLAY_DTYPE = np.dtype(
     [
         # the line
-        ("wire_records", "i8"),
-        ("wire_octets", "i8"),
         ("decode", "i8"),
         ("packet_records", "i8"),
         ("changes_ring", "i8"),
@@ -111,7 +109,6 @@ class Replay:
         line.render.state["changes_ring"] = self._changes_ring.address
         self.state = aligned_zeros(1, REPLAY_DTYPE)
         r = self.state[0]
-        r["wire_records"], r["wire_octets"] = line.decode.wire_records.address, line.decode.wire_octets.address
         r["decode"], r["packet_records"] = line.decode.address, line.decode.packet_records.address
         r["changes_ring"], r["render"] = self._changes_ring.address, line.render.address
         r["rendered"], r["audio"], r["play"] = self._rendered.address, line.audio.address, line.play.address
@@ -168,8 +165,7 @@ def _decode_one(address):
         while r.wire_at < r.wire_count:  # decode may look ahead: as much as fits
             message = carray(pointer_void(r.wire + r.wire_at * _WIRE_OCTETS), 1, WIRE_DTYPE)[0]
             if not wire_write(
-                r.wire_records,
-                r.wire_octets,
+                r.decode,
                 message.arrival_ns,
                 message.seq,
                 message.media_time_ns,
