@@ -17,11 +17,11 @@ import select
 from collections.abc import Callable
 
 import numpy as np
-from numba import carray
 
 from rtmedia.rt.builtin import API_DTYPE, BUFFER_DTYPE, address_of, builtin, call_0, call_1, call_3, call_4, memory_of, python_api
 from rtmedia.rt.clock import now_ns
 from rtmedia.rt.kernel import kernel, pointer_void
+from rtmedia.rt.later import carray
 from rtmedia.rt.memory import view_i8
 
 NOTHING = -1  # until the deadline

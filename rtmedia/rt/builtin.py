@@ -19,11 +19,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
 from rtmedia.rt.kernel import kernel
+from rtmedia.rt.later import intrinsic, ir, types
 from rtmedia.rt.memory import view_i8
 
 _FASTCALL = 0x0080
