@@ -30,7 +30,7 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
-from _bench import Target, parser_for, report
+from _bench import Target, figure, parser_for, report
 from _hostile_peers import BLOCK, FROM_MEMORY, PACKET_MS, available
 from _hostile_peers import RATE_HZ as SOURCE_HZ  # from here on the tree's own packages are found, too
 
@@ -59,6 +59,13 @@ BLOCK_MS = 1000 * BLOCK / SOURCE_HZ
 QUIET = 1e-3
 GAP_MS = 2.0
 HOSTILE_AFTER_S = 1.0
+#: What is worth a table over all conditions.
+SUMMARIES = {
+    "silent_ms": "silence in what was heard, ms",
+    "worst_gap_ms": "longest gap in what was heard, ms",
+    "underrun_frames": "frames of underrun, as each counts its own",
+    "late_worst_ms": "latest call of the device, ms after its time",
+}
 #: What was handed over just before the end is cut off by it.
 CUT_OFF_S = 0.1
 
@@ -221,6 +228,17 @@ def measure(peer: str, sound: SoundServer | None, folder: Path, seconds: float, 
     return {**of_recording(recording, stopping_ns), **row}
 
 
+def across(rows: Sequence[Mapping[str, Any]], key: str) -> list[dict[str, Any]]:
+    """A line for each condition, a column for each peer; of several rounds the worst."""
+    peers = dict.fromkeys(row["peer"] for row in rows)
+    found: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        line = found.setdefault(row["comparison"], {"the host": row["comparison"], **dict.fromkeys(peers)})
+        known = [value for value in (line[row["peer"]], row[key]) if value is not None]
+        line[row["peer"]] = max(known, default=None)
+    return list(found.values())
+
+
 def targets_of(rows: Sequence[Mapping[str, Any]]) -> list[Target]:
     """What the engine must keep up, and beside whom."""
 
@@ -233,7 +251,7 @@ def targets_of(rows: Sequence[Mapping[str, Any]]) -> list[Target]:
         return found
 
     def told(found: Mapping[str, float], unit: str) -> str:
-        bad = [f"{value:.4g} ({name})" for name, value in found.items() if value]
+        bad = [f"{figure(value)} ({name})" for name, value in found.items() if value]
         return f"{', '.join(bad)} {unit}" if bad else f"0 {unit} in {len(found)} conditions"
 
     targets = []
@@ -262,8 +280,8 @@ def targets_of(rows: Sequence[Mapping[str, Any]]) -> list[Target]:
         targets.append(
             Target(
                 f"rtmedia, silence in what was heard, {condition}",
-                f"≤ rtmixer's {theirs[condition]:.4g} ms" if theirs else "≤ rtmixer's",
-                f"{ours[condition]:.4g} ms" if ours else "not measured",
+                f"≤ rtmixer's {figure(theirs[condition])} ms" if theirs else "≤ rtmixer's",
+                f"{figure(ours[condition])} ms" if ours else "not measured",
                 ours[condition] <= theirs[condition] if both else None,
             )
         )
@@ -302,7 +320,8 @@ def main() -> None:
                     heard = "" if row["silent_ms"] is None else f"{row['silent_ms']:.1f} ms silent, worst gap {row['worst_gap_ms']:.1f} ms"
                     print(f"{condition}, {peer}: {heard}, {row['underrun_frames']} frames of underrun", file=sys.stderr, flush=True)
     rows.sort(key=lambda row: (list(CONDITIONS).index(row["comparison"]), peers.index(row["peer"]), row["round"]))
-    facts = {
+    facts: dict[str, list[dict[str, Any]]] = {title: across(rows, key) for key, title in SUMMARIES.items() if rows[0][key] is not None}
+    facts |= {
         condition: [{key: value for key, value in row.items() if key != "comparison"} for row in rows if row["comparison"] == condition]
         for condition in conditions
     }

@@ -27,7 +27,9 @@ _OF_THE_HOUR = ("load_1min",)
 
 def write_report(path: Path, results: Path, kept: Sequence[tuple[Benchmark, Result]]) -> None:
     """Write the page; its pictures stay in `results` and are linked from there."""
-    text = "\n".join(_page(path.parent, results, kept))
+    # First those that aim at something: they are what a reader has come for.
+    ordered = sorted(kept, key=lambda one: not one[1].get("targets"))
+    text = "\n".join(_page(path.parent, results, ordered))
     with replacing(path) as temporary:
         temporary.write_text(text + "\n", "utf-8")
 

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from rtmedia.cli.bench_report import duration, write_report
-from rtmedia.cli.benchmarks import Benchmark, benchmarks_in, chosen, find_folder, pictures_of
+from rtmedia.cli.benchmarks import Benchmark, benchmarks_in, chosen, find_folder, pictures_of, run
 from rtmedia.cli.main import app
 from rtmedia.errors import ConfigError
 
@@ -220,3 +220,22 @@ def test_the_shared_code_draws_facts_as_they_are_and_times_as_ratios(monkeypatch
         ("f", "gaps", [("a", 3.0), ("b", 4.0)]),
     ]
     sys.modules.pop("_plot", None)
+
+
+def test_what_it_prints_is_told_while_it_runs(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("rtmedia.cli.benchmarks._LOOK_S", 0.05)
+    go_on = tmp_path / "go on"
+    (folder / "slow.py").write_text(
+        f'"""Is it slow?"""\nimport pathlib, time\nprint("\\rhalf done", flush=True)\nwhile not pathlib.Path({str(go_on)!r}).exists():\n'
+        "    time.sleep(0.01)\n"
+    )
+    said = []
+
+    def saying(line):
+        said.append(line)
+        if line:
+            go_on.touch()
+
+    (slow,) = chosen(benchmarks_in(folder), ["slow"])
+    run(slow, tmp_path, tiny=True, plots=False, timeout_s=60.0, saying=saying)
+    assert said[-1] == "half done"
