@@ -255,11 +255,10 @@ def targets_of(rows: Sequence[Mapping[str, Any]]) -> list[Target]:
         return f"{', '.join(bad)} {unit}" if bad else f"0 {unit} in {len(found)} conditions"
 
     targets = []
-    for key, unit in (("underrun_frames", "frames"), ("silent_ms", "ms")):
-        ours = worst(FAULTLESS, OURS, key)
-        if ours:
-            what = "frames that the device went without" if key == "underrun_frames" else "silence in what was heard"
-            targets.append(Target(f"rtmedia, {what}, its own process being hostile", f"0 {unit}", told(ours, unit), not any(ours.values())))
+    ours = worst(FAULTLESS, OURS, "underrun_frames")
+    if ours:
+        name = "rtmedia, frames that the device went without, its own process being hostile"
+        targets.append(Target(name, "0 frames", told(ours, "frames"), not any(ours.values())))
     hostile = [name for name in FAULTLESS if name != "nothing"]
     theirs = worst(hostile, PYAUDIO, "silent_ms")
     targets.append(
