@@ -189,6 +189,17 @@ def test_pictures_of_one_are_not_those_of_a_longer_name(tmp_path):
     assert [path.name for path in pictures_of("ring", tmp_path)] == ["ring-2.png", "ring.png"]
 
 
+def test_what_was_left_out_is_told_however_it_was_written_down(tmp_path):
+    one, other = (Benchmark(tmp_path / f"{name}.py", "Why?", "") for name in ("one", "other"))
+    row = {"peer": "a", "threads": {"x": {"cpu": 1.0}}, "chain": {"gate": 1.5, "limiter_ms": 2.0}}
+    results = [(one, {"rows": [row], "missing": {"mpv": "not <installed>"}}), (other, {"rows": [], "skipped": ["a cold cache"]})]
+    write_report(tmp_path / "page.md", tmp_path, results)
+    page = (tmp_path / "page.md").read_text("utf-8")
+    assert "- `one`: mpv (not &lt;installed>)" in page
+    assert "- `other`: a cold cache" in page
+    assert "| a | gate 1.5, limiter, ms 2 |" in page
+
+
 def test_a_table_of_many_figures_of_few_stands_on_its_side_and_a_long_one_is_folded(tmp_path):
     wide = [{"comparison": "wide", "peer": peer, **{f"figure_{n}_ms": float(n) for n in range(12)}} for peer in ("a", "b")]
     long = [{"comparison": "long", "n": n, "what": "w<b>"} for n in range(40)]
