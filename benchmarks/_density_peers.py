@@ -79,8 +79,7 @@ class Rtmedia:
         missed_ms = (
             grown["underrun_frames_total"] * 1000 / RATE_HZ
             + grown["concealed_ms_total"]
-            + PACKET_MS
-            * (grown["wire_overflow_total"] + grown["packet_overflow_total"] + grown["packets_late_total"] + grown["packets_lost_total"])
+            + PACKET_MS * sum(grown[name] for name in DROPPED)
             + silent_ms
             + late_streams * seconds * 1000
         )
