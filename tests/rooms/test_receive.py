@@ -299,6 +299,25 @@ def test_octets_and_round_trip_are_read_from_the_connection_over_reconnects():
     assert counters.rtt_ms == 12.5
 
 
+def test_a_payload_that_lies_in_the_connections_buffer_is_written_before_the_next_is_read():
+    buffer = bytearray(656)
+    script: list[Any] = []
+    for seq in range(3):
+        script += [lambda seq=seq: buffer.__setitem__(slice(None), packet(seq, audio=bytes([seq]) * 640)), memoryview(buffer)]
+    world = World([*script, END, LOST]).run()
+    assert [entry[4] for entry in world.wire[:3]] == [bytes([seq]) * 640 for seq in range(3)]
+
+
+def test_counters_may_be_read_at_any_time_from_the_first_attempt_on():
+    counts: list[int] = []
+    world = World([], [])
+    look = lambda: counts.append(world.room.counters.bytes_received)  # noqa: E731
+    world.scripts = [[look, packet(0), look, LOST], [look, packet(1), look, END, LOST]]
+    assert world.room.counters.snapshot()["bytes_received_total"] == 0
+    world.run()
+    assert counts == [0, 656, 656, 2 * 656]
+
+
 # --- reconnecting --------------------------------------------------------------------------------------------
 
 
