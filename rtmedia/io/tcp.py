@@ -311,6 +311,15 @@ class TcpStream:
     def fileno(self) -> int:
         return -1 if self._socket is None else self._socket.fileno()
 
+    def files(self) -> tuple[int, int]:
+        """Numbers of the files that say that there is something to read, or that `abort` was called."""
+        return self.fileno(), self._wake_out.fileno()
+
+    @property
+    def holds_more(self) -> bool:
+        """Whether there is something to read that no selector sees: what TLS has decrypted already."""
+        return self._pending is not None and self._pending() > 0
+
     # --- ending --------------------------------------------------------------------------------------------
 
     @property

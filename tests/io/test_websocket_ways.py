@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import selectors
 import shutil
 import socket
 import ssl
@@ -67,6 +68,28 @@ def test_over_tls_messages_that_came_in_one_record_are_not_left_waiting(certific
             assert received[0] == bytes([number]) * 640
         assert connection.receive(0.01) is None
         connection.close(timeout_s=0.0)
+
+
+def test_over_tls_what_no_selector_sees_is_given_out_too(certificate: Path):
+    """A selector says once that there is something; all that was decrypted by then must come out."""
+    messages = [bytes([k]) * 60_000 for k in range(4)]  # more than the buffer of a connection holds
+
+    def script(peer: Peer) -> None:
+        peer.upgrade()
+        peer.sock.sendall(b"".join(frame(BINARY, message) for message in messages))
+        peer.wait_for_end()
+
+    with Server(script, tls_server(certificate)) as server:
+        connection = WebSocketConnection(f"wss://127.0.0.1:{server.port}/", tls=ssl.create_default_context(cafile=str(certificate)))
+        connection.open()
+        got: list[bytes] = []
+        with selectors.DefaultSelector() as selector:
+            selector.register(connection.files()[0], selectors.EVENT_READ)
+            while len(got) < len(messages):
+                assert selector.select(LIMIT_S)
+                got += [bytes(message) for message, _ in connection.arrivals()]
+        connection.close(timeout_s=0.0)
+    assert got == messages
 
 
 def test_over_tls_a_record_in_pieces_is_waited_for_and_abort_and_deadline_end_that(certificate: Path):

@@ -262,6 +262,62 @@ def test_audio_without_number_or_time_is_numbered_from_the_last():
     assert [entry[2] for entry in world.wire[:4]] == [NO_MEDIA_TIME, NO_MEDIA_TIME, 40 * NS_PER_MS, NO_MEDIA_TIME]
 
 
+class Lent:
+    """Another thread's part: it takes what has come, and looks in when nothing has; it never waits."""
+
+    def __init__(self, *steps: Any) -> None:
+        self.steps = steps
+        self.served = False
+
+    def __call__(self, connection: Any, take: Any, alone: Any) -> None:
+        for step in self.steps:
+            if isinstance(step, Exception):
+                raise step
+            if callable(step):
+                step()
+            elif take(step):
+                self.served = True
+                return
+
+
+def test_a_connection_that_is_lent_serves_until_a_second_after_the_end():
+    second_ns = NS_PER_S
+    lent = Lent((packet(7, 0), second_ns), None, (END, 2 * second_ns), (packet(8, 20), 3 * second_ns))
+    world = World([None], share=lent).run()
+    assert world.flags == [first_of(1), FLAG_END_OF_STREAM, 0]
+    assert lent.served
+    assert [event.reason for event in world.of(Disconnected)] == ["hung up"]
+
+
+def test_a_lent_connection_never_waits_for_room_and_its_own_thread_delivers_the_end():
+    world: World
+    waits_while_lent: list[float] = []
+
+    def fill() -> None:
+        world.room_in_wire = 0
+
+    def note() -> None:
+        waits_while_lent.extend(world.waits)
+        world.room_in_wire = 1
+
+    world = World([None], share=Lent(fill, (END, NS_PER_S), note, LOST))
+    world.run()
+    assert waits_while_lent == []
+    assert world.flags == [FLAG_END_OF_STREAM]
+
+
+def test_what_ends_a_lent_connection_is_answered_as_ever():
+    class Once(Lent):
+        def __call__(self, connection: Any, take: Any, alone: Any) -> None:
+            if not self.served:
+                self.served = True
+                raise LOST
+            alone()
+
+    world = World([None], [*packets(2), END, LOST], share=Once()).run()
+    assert world.flags == [first_of(2), 0, FLAG_END_OF_STREAM]
+
+
 def test_a_full_wire_drops_the_newest_counts_it_and_tells_once_a_second():
     world = World([*packets(60), END, LOST])
     world.room_in_wire = 0
