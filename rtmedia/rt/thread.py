@@ -9,12 +9,8 @@ from __future__ import annotations
 import platform
 import sys
 
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
-
 from rtmedia.rt.kernel import callback, kernel
+from rtmedia.rt.later import cgutils, intrinsic, ir, types
 
 _WORD = ir.IntType(64)
 _INT = ir.IntType(32)
