@@ -13,9 +13,9 @@ import mmap
 from typing import Any
 
 import numpy as np
-from numba import carray
 
 from rtmedia.rt.kernel import kernel, load_acquire, pointer_f4, pointer_f8, pointer_i8, pointer_u1, store_release
+from rtmedia.rt.later import carray
 
 
 @kernel("f4[::1](i8, i8)", inline=True)
