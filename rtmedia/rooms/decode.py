@@ -27,8 +27,9 @@ from rtmedia.rt.builtin import API_DTYPE, BUFFER_DTYPE, builtin, call_0, call_1,
 from rtmedia.rt.clock import now_ns as clock_ns
 from rtmedia.rt.kernel import call_codec, kernel, pointer_void
 from rtmedia.rt.later import carray
-from rtmedia.rt.memory import aligned_zeros, view_i8
+from rtmedia.rt.memory import aligned_zeros, reserved_zeros, view_i8
 from rtmedia.rt.ring import (
+    READY_OCTETS,
     FrameRing,
     OctetRing,
     RecordRing,
@@ -121,8 +122,8 @@ class Decode:
         self.wire_octets = OctetRing(octets)
         self.packet_records = RecordRing(512, PACKET_DTYPE)
         self.packet_frames = FrameRing(1 << int(np.ceil(np.log2(rate_hz * 2))), channels)
-        self.payload = aligned_zeros(max(65_536, self.max_frames * channels * 4), np.uint8)
-        self.samples = aligned_zeros((self.max_frames, channels), np.float32)
+        self.payload = reserved_zeros(max(65_536, self.max_frames * channels * 4), np.uint8, READY_OCTETS)
+        self.samples = reserved_zeros((self.max_frames, channels), np.float32, READY_OCTETS)
         self.seen = aligned_zeros(WINDOW // 64, np.int64)
         self.tap: WireTap | None = None  # told of everything that was written
         self.state = aligned_zeros(1, DECODE_DTYPE)

@@ -35,10 +35,11 @@ from rtmedia.rt.cell import cell_read
 from rtmedia.rt.clock import now_ns
 from rtmedia.rt.kernel import call_effect, kernel, load_acquire, pointer_void
 from rtmedia.rt.later import carray
-from rtmedia.rt.memory import aligned_zeros, view_block, view_f4, view_i8
+from rtmedia.rt.memory import aligned_zeros, reserved_zeros, view_block, view_f4, view_i8
 from rtmedia.rt.plugin import wishes_write
 from rtmedia.rt.ring import (
     CAPACITY,
+    READY_OCTETS,
     WORDS,
     FrameRing,
     RecordRing,
@@ -182,7 +183,7 @@ class Render:
         out_block = device_rate_hz // 100
         self.work = aligned_zeros((buffer.block_frames, channels), np.float32)
         self.out = aligned_zeros((out_block + SPARE_FRAMES, channels), np.float32)
-        self.samples = aligned_zeros((max_packet_frames, channels), np.float32)
+        self.samples = reserved_zeros((max_packet_frames, channels), np.float32, READY_OCTETS)
         self.cell_words = aligned_zeros(CELL_WORDS, np.int64)
         self.level = aligned_zeros(4, np.float32)
         self.step = aligned_zeros(1, STEP_DTYPE)
