@@ -263,21 +263,19 @@ def _phases(starts: Sequence[Start]) -> list[dict[str, Any]]:
 def main() -> None:
     parser = parser_for(__doc__ or "")
     parser.add_argument("--rounds", type=int, default=9, help="starts of each player that count")
-    parser.add_argument("--plot", metavar="FOLDER", type=Path, help="draw the figures there (needs matplotlib)")
     asked = parser.parse_args()
     skipped: list[str] = []
     with tempfile.TemporaryDirectory(prefix="rtm-cold-") as name:
         rows, facts, drawn = measure(1 if asked.tiny else asked.rounds, asked.tiny, Path(name), skipped)
     if asked.tiny:
         skipped.append("a cold cache takes minutes: left out by --tiny")
-    report(__doc__ or "", rows, asked, facts, skipped=skipped, times_ms=drawn["times_ms"])
-    for reason in skipped:
-        print(f"skipped: {reason}")
-    if asked.plot is not None:
+
+    def picture(folder: Path) -> list[Path]:
         from _cold_plots import draw
 
-        for path in draw(asked.plot, drawn["times_ms"], drawn["phases"]):
-            print(path)
+        return draw(folder, drawn["times_ms"], drawn["phases"])
+
+    report(__doc__ or "", rows, asked, facts, missing=skipped, draw=picture, times_ms=drawn["times_ms"])
 
 
 if __name__ == "__main__":
