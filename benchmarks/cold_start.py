@@ -264,21 +264,19 @@ def main() -> None:
     parser = parser_for(__doc__ or "")
     parser.add_argument("--rounds", type=int, default=9, help="starts of each player that count")
     parser.add_argument("--warm-only", action="store_true", help="leave the cold cache out, which takes minutes")
-    parser.add_argument("--plot", metavar="FOLDER", type=Path, help="draw the figures there (needs matplotlib)")
     asked = parser.parse_args()
     skipped: list[str] = []
     with tempfile.TemporaryDirectory(prefix="rtm-cold-") as name:
         rows, facts, drawn = measure(1 if asked.tiny else asked.rounds, not (asked.tiny or asked.warm_only), Path(name), skipped)
     if asked.tiny or asked.warm_only:
         skipped.append("a cold cache, which takes minutes, was not asked for")
-    report(__doc__ or "", rows, asked, facts, skipped=skipped, times_ms=drawn["times_ms"])
-    for reason in skipped:
-        print(f"skipped: {reason}")
-    if asked.plot is not None:
+
+    def picture(folder: Path) -> list[Path]:
         from _cold_plots import draw
 
-        for path in draw(asked.plot, drawn["times_ms"], drawn["phases"]):
-            print(path)
+        return draw(folder, drawn["times_ms"], drawn["phases"])
+
+    report(__doc__ or "", rows, asked, facts, missing=skipped, draw=picture, times_ms=drawn["times_ms"])
 
 
 if __name__ == "__main__":
