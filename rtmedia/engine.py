@@ -1,9 +1,9 @@
-"""The live driver: gives each room of a line a thread, and looks after their life.
+"""The live driver: has the rooms of a line walked by threads, and looks after their life.
 
 How to think about it. Five threads, named after what they do::
 
     rtm-receive   Python     socket → wire ring            ends at stop, end of stream or final failure
-    rtm-decode    compiled   wire ring → packet ring       enters its loop once, leaves at stop
+    rtm-decode    compiled   wire ring → packet ring       shared by all engines (`rtmedia.rooms.pool`)
     rtm-render    compiled   packet ring → audio ring      likewise
     (device)      compiled   audio ring → speaker          the sink's
     rtm-control   Python     telemetry → captions, metrics, watchdog
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from rtmedia.capture.writing import Capture
     from rtmedia.rooms.control import Control
     from rtmedia.rooms.line import Line
-    from rtmedia.rooms.loops import Table
+    from rtmedia.rooms.pool import Seat
     from rtmedia.rooms.receive import ReceiveRoom
     from rtmedia.rooms.watchdog import Watchdog
     from rtmedia.sim.loopback import LoopbackServer
@@ -98,7 +98,7 @@ class Engine:
         self._capture: Capture | None = None
         self._sink: Any = None
         self._server: LoopbackServer | None = None
-        self._tables: dict[str, Table] = {}
+        self._seat: Seat | None = None
         self._threads: list[threading.Thread] = []
         self._control_lock = threading.Lock()  # captions come from one thread and leave on another
         self._fraction_lost = 0.0
@@ -320,17 +320,10 @@ class Engine:
         )
 
     def _start_threads(self) -> None:
-        from rtmedia.rooms.loops import Table, decode_loop, render_loop
+        from rtmedia.rooms.pool import Seat
 
         assert self._line is not None and self._sink is not None and self._receive is not None
-        for name, loop, room in (
-            ("decode", decode_loop, self._line.decode),
-            ("render", render_loop, self._line.render),
-        ):
-            table = Table()
-            table.put(0, room.address)
-            self._tables[name] = table
-            self._spawn(name, loop, table.rooms, table.control)
+        self._seat = Seat(self._line, self._capture)
         self._sink.start(self._line.play)
         self._spawn("control", self._run_control)
         self._spawn("receive", self._receive.run)
@@ -397,8 +390,7 @@ class Engine:
         assert self._line is not None
         if self._capture is not None and (problem := self._capture.problem()):
             self._emit(Problem(now_ns, "capture", f"the capture ends here: {problem}"))
-        alive = {name: table.alive_ns for name, table in self._tables.items()}
-        alive["play"] = self._line.play.alive_ns
+        alive = {**(self._seat.alive_ns() if self._seat is not None else {}), "play": self._line.play.alive_ns}
         for name, late_s in watchdog.late(alive, now_ns):
             where = f"the sound device {self._sink.device!r}" if name == "play" else f"the {name} thread"
             self._emit(Problem(now_ns, f"{name}_stuck", f"{where} has not come round for {late_s:.1f} s"))
@@ -470,8 +462,8 @@ class Engine:
 
             if not stop_sink(self._sink, max(0.05, 0.7 * (deadline - time.monotonic()))):
                 left_behind.append(f"sink {self._sink.device}")
-        for table in self._tables.values():
-            table.stop()
+        if self._seat is not None:
+            left_behind += self._seat.leave(max(0.05, 0.5 * (deadline - time.monotonic())))
         if self._server is not None:
             self._server.close(max(0.05, deadline - time.monotonic()))
         for thread in self._threads:

@@ -40,6 +40,7 @@ from rtmedia.rt.ring import (
     ring_writable,
     ring_write,
 )
+from rtmedia.rt.wake import call_room
 
 MAX_DROPOUT = 3_000  # RFC 3550 appendix A.1
 MAX_MISORDER = 512  # packets
@@ -50,6 +51,8 @@ WINDOW = 1_024  # duplicates: one bit a packet
 
 DECODE_DTYPE = np.dtype(
     [
+        ("ready", "i8"),  # where the room is told that something has come, and its thread's bell; 0: it looks by itself
+        ("bell", "i8"),
         # doorways and codec
         ("wire_records", "i8"),
         ("wire_octets", "i8"),
@@ -134,6 +137,12 @@ class Decode:
         state["tolerance"] = rate_hz * TOLERANCE_MS // 1000
         state["epoch"] = 0
         self.address = int(self.state.ctypes.data)
+        self._bell_memory: object = None
+
+    def answer_to(self, ready: int, bell: int, memory: object) -> None:
+        """Tell whoever listens at these addresses of each message; `memory` holds both. Before the first message only."""
+        self.state["ready"], self.state["bell"] = ready, bell
+        self._bell_memory = memory
 
     def write(self, arrival_ns: int, seq: int, media_time_ns: int, flags: int, payload: bytes | bytearray | memoryview) -> bool:
         """Put one payload on the wire ring (`rtmedia.ports.WireWriter`).
@@ -155,6 +164,8 @@ class Decode:
                 len(octets),
             )
         )
+        if written:
+            call_room(int(self.state["ready"][0]), int(self.state["bell"][0]))
         if written and self.tap is not None:
             self.tap(arrival_ns, seq, media_time_ns, flags, payload)
         return written
