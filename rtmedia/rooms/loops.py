@@ -84,12 +84,11 @@ def _walk(table, decoding):
     while load_acquire(control, STOP) == 0:
         now = now_ns()
         store_release(control, ALIVE_NS, now)
-        wanted = load_acquire(control, WANTED)
+        store_release(control, DONE, load_acquire(control, WANTED))
         sweeping = now >= sweep_at
         if sweeping:
             sweep_at = now + SWEEP_NS
         found = _round(table, decoding, 1 if sweeping else 0)
-        store_release(control, DONE, wanted)
         if found == UNFINISHED:
             continue
         if found == WORKED and decoding != 0 and load_acquire(control, USED) >= MANY:
@@ -160,9 +159,8 @@ def paced_loop(table):
     control = view_i8(table, WORDS)
     while load_acquire(control, STOP) == 0:
         store_release(control, ALIVE_NS, now_ns())
-        wanted = load_acquire(control, WANTED)
+        store_release(control, DONE, load_acquire(control, WANTED))
         used = load_acquire(control, USED)
         next_ns = _pull_due(table, used)
         _ring_for_pulled(table, used)
-        store_release(control, DONE, wanted)
         bell_wait(control[BELL], next_ns - now_ns())

@@ -20,7 +20,7 @@ from rtmedia.rt.clock import now_ns
 from rtmedia.rt.kernel import callback, kernel, load_acquire, pointer_void, store_release
 from rtmedia.rt.memory import aligned_zeros, load_word, store_word, view_block, view_f8, view_i8
 from rtmedia.rt.ring import FrameRing, RecordRing, ring_claim, ring_commit, ring_read
-from rtmedia.rt.wake import call_room, native_id
+from rtmedia.rt.wake import call_room
 
 if TYPE_CHECKING:
     from rtmedia.rooms.pool import Paced
@@ -31,9 +31,9 @@ FADE_MS = 2.5  # to silence at an underrun, and back: long enough not to click, 
 SINK_POS, TIME_NS, DAC_NS, LARGEST, UNDERRUNS, UNDERRUN_FRAMES, XRUNS, CALLS, MARKS_LOST = range(9)
 CELL_WORDS = 9
 
-# Words of the device's control page: the engine writes the first, the device's thread the others. QUIET_END holds the
+# Words of the device's control page: the engine writes the first, the device's thread the second. QUIET_END holds the
 # time since when an empty ring is the end.
-QUIET_END, ALIVE_NS, THREAD_ID = 1, 16, 17
+QUIET_END, ALIVE_NS = 1, 16
 
 #: PaStreamCallbackFlags: output underflow and overflow.
 DEVICE_XRUN_FLAGS = 0x4 | 0x8
@@ -120,11 +120,6 @@ class Play:
         """Fill float32 ``(frames, channels)`` `out` once. Thread: the device's."""
         play_pull(self.address, out.ctypes.data, out.shape[0], time_ns, dac_ns, 0)
         call_room(int(self.state["ready"][0]), int(self.state["bell"][0]))
-
-    @property
-    def thread_id(self) -> int:
-        """The system's number of the thread that the device calls us on; 0 while not known. Thread: any."""
-        return int(load_word(self.control, THREAD_ID))
 
     def answer_to(self, ready: int, bell: int, memory: object) -> None:
         """Tell whoever listens at these addresses of each call of the device; `memory` holds both. Before the first call only."""
@@ -238,7 +233,4 @@ def portaudio_callback(unused_input, output, frame_count, time_info, status, use
     play_pull(user_data, output, frames, now, now + np.int64(ahead_s * 1e9), flags)
     p = carray(pointer_void(user_data), 1, PLAY_DTYPE)[0]
     call_room(p.ready, p.bell)
-    control = view_i8(p.control, 32)
-    if load_acquire(control, THREAD_ID) == 0:
-        store_release(control, THREAD_ID, native_id())
     return np.int32(0)

@@ -1,7 +1,7 @@
 """The compiled threads of a process: as few as carry its rooms, however many engines there are.
 
 How to think about it. There is one pool, made when the first user comes and gone when the last has left; this module's
-``_shared`` is the one place in the package where something belongs to the process and not to an engine, as PortAudio's
+``_process`` is the one place in the package where something belongs to the process and not to an engine, as PortAudio's
 own initialisation does, and it is counted in the same way. The pool's threads::
 
     rtm-decode                    all wire rings → packet rings
@@ -79,7 +79,7 @@ class Walker:
 
 
 class Pool:
-    """All walkers of a process; every call is made with the module's lock held."""
+    """All walkers of a process; every call is made with the process's lock held."""
 
     def __init__(self) -> None:
         self.users = 0
@@ -97,24 +97,28 @@ class Pool:
         return least
 
 
-_lock = threading.Lock()
-_shared: Pool | None = None
+class _Process:
+    """What belongs to the process: its pool, if it has one, and the lock around every change of it."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew: a child has one thread only, and perhaps a lock that nobody will ever release."""
+        self.lock = threading.Lock()
+        self.pool: Pool | None = None
 
 
-def _forget() -> None:
-    """In a child process: nothing of the pool runs here."""
-    global _lock, _shared
-    _lock, _shared = threading.Lock(), None
-
+_process = _Process()
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+    os.register_at_fork(after_in_child=_process.forget)
 
 
 def threads() -> dict[str, int]:
     """The compiled threads that run: name → the system's number (``threading.get_native_id``). Thread: any."""
-    with _lock:
-        return {walker.name: walker.native_id for walker in _shared.walkers} if _shared is not None else {}
+    with _process.lock:
+        return {walker.name: walker.native_id for walker in _process.pool.walkers} if _process.pool is not None else {}
 
 
 class Places:
@@ -127,14 +131,12 @@ class Places:
     """
 
     def __init__(self, *rooms: tuple[str, int, object]) -> None:
-        global _shared
-        self._process = os.getpid()
+        self._made_by = os.getpid()
         self._leaving = threading.Lock()
         self._behind: list[str] | None = None
         self.taken: dict[str, tuple[Walker, int]] = {}
-        with _lock:
-            _shared = _shared or Pool()
-            self._pool: Pool | None = _shared
+        with _process.lock:
+            self._pool = _process.pool = _process.pool or Pool()
             self._pool.users += 1
             try:
                 for kind, address, owner in rooms:
@@ -157,7 +159,7 @@ class Places:
 
     def leave(self, timeout_s: float) -> list[str]:
         """Take the rooms out; returns the names of the threads that did not let go in time. Any number of times, from any thread."""
-        if os.getpid() != self._process:  # a child of the process in which these threads run
+        if os.getpid() != self._made_by:  # a child of the process in which these threads run
             return []
         deadline = time.monotonic() + timeout_s
         with self._leaving:
@@ -170,16 +172,13 @@ class Places:
 
     def _release(self, deadline: float) -> list[str]:
         """One user less; the last one stops the threads. Returns who did not leave in time."""
-        global _shared
-        with _lock:
-            assert self._pool is not None
-            pool, self._pool = self._pool, None
-            pool.users -= 1
-            if pool.users:
+        with _process.lock:
+            self._pool.users -= 1
+            if self._pool.users:
                 return []
-            if _shared is pool:
-                _shared = None
-        return [walker.name for walker in pool.walkers if not walker.stop(max(_LEAST_S, deadline - time.monotonic()))]
+            if _process.pool is self._pool:
+                _process.pool = None
+        return [walker.name for walker in self._pool.walkers if not walker.stop(max(_LEAST_S, deadline - time.monotonic()))]
 
 
 class Seat:

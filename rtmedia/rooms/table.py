@@ -5,11 +5,10 @@ room sets the word and rings the table's bell (`rtmedia.rt.wake.call_room`). The
 are next to each other: walking past three hundred rooms that have nothing to do costs a fraction of a microsecond each.
 Now and then it steps all of them regardless (`SWEEP_NS`), because a wish may be waiting that nobody rang for.
 
-A room's memory may go only when the loop is past it. The owner clears the place and counts WANTED up; the loop reads
-WANTED before each round and publishes it as DONE after it. Once DONE has reached the owner's number, the last round
-began after the place was cleared, and no later one can meet the room (the numbers are released and acquired, so there
-is no other order to see them in). If that never comes, the loop hangs inside some room: the place, and a reference to
-all the memory behind it, are kept for good.
+A room's memory may go only when the loop is past it. The owner clears the place and counts WANTED up; the loop copies
+WANTED to DONE between its rounds. Once DONE has reached the owner's number, the loop is out of the room, and has seen the
+number, so that every later round sees the place cleared too. If that never comes, the loop hangs inside some room: the
+place, and a reference to all the memory behind it, are kept for good.
 """
 
 from __future__ import annotations

@@ -43,22 +43,22 @@ WORDS = 16  # a bell's own pair of cache lines
 #: One look while nobody can wake us.
 POLL_NS = 500_000
 
-#: Machine: the numbers of futex(2) and gettid(2). arch/x86/entry/syscalls/syscall_64.tbl; include/uapi/asm-generic/unistd.h.
-_CALLS = {"x86_64": (202, 186), "amd64": (202, 186), "aarch64": (98, 178), "arm64": (98, 178)}
-_FUTEX, _GETTID = _CALLS.get(platform.machine().lower(), (0, 0)) if sys.platform.startswith("linux") else (0, 0)
+#: Machine: the number of futex(2). arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h of Linux.
+_FUTEX_NUMBERS = {"x86_64": 202, "aarch64": 98}
+_FUTEX = _FUTEX_NUMBERS.get(platform.machine(), 0) if sys.platform.startswith("linux") and sys.maxsize > 2**32 else 0
 _WAIT_PRIVATE, _WAKE_PRIVATE = 0 | 128, 1 | 128
-
-#: Whether a ring wakes; else the loop polls.
-WAKES = _FUTEX != 0 and sys.maxsize > 2**32
-
-_WORD, _INT = ir.IntType(64), ir.IntType(32)
 _NS = 1_000_000_000
 
+#: Whether a ring wakes; else the loop polls.
+WAKES = _FUTEX != 0
 
-def _system_call(builder, number, *arguments):  # type: ignore[no-untyped-def]
-    """The C library's ``syscall``, whose arguments are of variable number."""
-    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(_WORD, [_WORD], var_arg=True), "syscall")
-    return builder.call(function, [_WORD(number), *arguments])
+
+def _futex(builder, address, *arguments):  # type: ignore[no-untyped-def]
+    """The C library's ``syscall``, whose arguments are of variable number; what it returns is of no interest."""
+    word = ir.IntType(64)
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(word, [word], var_arg=True), "syscall")
+    words = [argument if isinstance(argument, ir.Value) else word(argument) for argument in (_FUTEX, address, *arguments)]
+    builder.call(function, words + [word(0)] * (7 - len(words)))
 
 
 @intrinsic
@@ -66,11 +66,11 @@ def _futex_wait(typingctx, address, expected, timeout_ns):  # type: ignore[no-un
     """Sleep while the 32-bit word at `address` is `expected`, `timeout_ns` at most. Ends early whenever it likes."""
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        spec = cgutils.alloca_once(builder, ir.ArrayType(_WORD, 2))
-        builder.store(builder.sdiv(args[2], _WORD(_NS)), builder.gep(spec, [_INT(0), _INT(0)]))
-        builder.store(builder.srem(args[2], _WORD(_NS)), builder.gep(spec, [_INT(0), _INT(1)]))
-        wanted = builder.and_(args[1], _WORD(0xFFFFFFFF))
-        _system_call(builder, _FUTEX, args[0], _WORD(_WAIT_PRIVATE), wanted, builder.ptrtoint(spec, _WORD), _WORD(0), _WORD(0))
+        word, number = ir.IntType(64), ir.IntType(32)
+        spec = cgutils.alloca_once(builder, ir.ArrayType(word, 2))
+        builder.store(builder.sdiv(args[2], word(_NS)), builder.gep(spec, [number(0), number(0)]))
+        builder.store(builder.srem(args[2], word(_NS)), builder.gep(spec, [number(0), number(1)]))
+        _futex(builder, args[0], _WAIT_PRIVATE, args[1], builder.ptrtoint(spec, word))
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.int64), codegen
@@ -81,24 +81,10 @@ def _futex_wake(typingctx, address):  # type: ignore[no-untyped-def]
     """Wake the one thread that sleeps on `address`, if it does. Never waits."""
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        _system_call(builder, _FUTEX, args[0], _WORD(_WAKE_PRIVATE), _WORD(1), _WORD(0), _WORD(0), _WORD(0))
+        _futex(builder, args[0], _WAKE_PRIVATE, 1)
         return context.get_dummy_value()
 
     return types.void(types.int64), codegen
-
-
-@intrinsic
-def _native_id(typingctx):  # type: ignore[no-untyped-def]
-    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        return _system_call(builder, _GETTID) if _GETTID else _WORD(0)
-
-    return types.int64(), codegen
-
-
-@kernel("i8()")
-def native_id():
-    """The calling thread's number in the system, as ``threading.get_native_id`` says it; 0 where we do not know how to ask."""
-    return _native_id()
 
 
 if WAKES:
