@@ -1,4 +1,4 @@
-"""The compiled threads of a process: as few as carry its rooms, however many engines there are.
+"""The threads that engines share: as few as carry their rooms, however many there are.
 
 How to think about it. There is one pool, made when the first user comes and gone when the last has left; this module's
 ``_process`` is the one place in the package where something belongs to the process and not to an engine, as PortAudio's
@@ -7,10 +7,12 @@ own initialisation does, and it is counted in the same way. The pool's threads::
     rtm-decode                    all wire rings → packet rings
     rtm-render, rtm-render-2, …   packet rings → audio rings; one for each `ROOMS_PER_THREAD` rooms, as far as there are cores
     rtm-play                      the device of all sinks that have no clock of their own
+    rtm-control                   Python: what may be late (`rtmedia.rooms.schedule`)
 
-Each walks a `rtmedia.rooms.table.Table` in a compiled loop that it enters once. An engine's part of it is a `Seat`: its
-two rooms' places. A sink's is a `Paced`. Whoever has one leaves it within a stated time, and learns whether the loop has
-let go; where it has not, the room's memory is kept for good, so that nothing is ever read that is no longer there.
+Each of the compiled ones walks a `rtmedia.rooms.table.Table` in a loop that it enters once. An engine's part of the pool
+is a `Seat`: its two rooms' places, and its looks. A sink's is a `Paced`. Whoever has one leaves it within a stated time,
+and learns whether the loop has let go; where it has not, the room's memory is kept for good, so that nothing is ever read
+that is no longer there.
 
 A child process made by ``fork`` has the parent's memory but none of its threads: it forgets the pool, and what it has
 inherited of engines is dead.
@@ -27,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 from rtmedia.ports import Block
 from rtmedia.rooms.loops import decode_loop, paced_loop, render_loop
 from rtmedia.rooms.play import PACED_DTYPE
+from rtmedia.rooms.schedule import Appointment, Schedule
 from rtmedia.rooms.table import Table
 from rtmedia.rt.clock import now_ns
 from rtmedia.rt.memory import aligned_zeros
@@ -79,11 +82,12 @@ class Walker:
 
 
 class Pool:
-    """All walkers of a process; every call is made with the process's lock held."""
+    """All that a process's engines share; every call is made with the process's lock held."""
 
     def __init__(self) -> None:
         self.users = 0
         self.walkers: list[Walker] = []
+        self._schedule: Schedule | None = None
 
     def walker(self, kind: str) -> Walker:
         """Who takes one room more of `kind`: ``"decode"``, ``"render"`` or ``"play"``."""
@@ -95,6 +99,19 @@ class Pool:
             least = Walker(f"{name}-{len(known) + 1}" if known else name, loop)
             self.walkers.append(least)
         return least
+
+    def schedule(self) -> Schedule:
+        """The control thread, begun if it is not there."""
+        if self._schedule is None:
+            self._schedule = Schedule()
+        return self._schedule
+
+    def stop(self, deadline: float) -> list[str]:
+        """End all threads; returns who did not leave in time. Without the lock: nobody else has the pool any more."""
+        for walker in self.walkers:
+            walker.table.stop()
+        threads: list[Walker | Schedule] = [*self.walkers, *([self._schedule] if self._schedule is not None else [])]
+        return [thread.name for thread in threads if not thread.stop(max(_LEAST_S, deadline - time.monotonic()))]
 
 
 class _Process:
@@ -157,6 +174,11 @@ class Places:
         """When the thread that walks the room of `kind` last came round."""
         return self.taken[kind][0].table.alive_ns
 
+    def schedule(self) -> Schedule:
+        """The pool's control thread."""
+        with _process.lock:
+            return self._pool.schedule()
+
     def leave(self, timeout_s: float) -> list[str]:
         """Take the rooms out; returns the names of the threads that did not let go in time. Any number of times, from any thread."""
         if os.getpid() != self._made_by:  # a child of the process in which these threads run
@@ -178,7 +200,7 @@ class Places:
                 return []
             if _process.pool is self._pool:
                 _process.pool = None
-        return [walker.name for walker in self._pool.walkers if not walker.stop(max(_LEAST_S, deadline - time.monotonic()))]
+        return self._pool.stop(deadline)
 
 
 class Seat:
@@ -197,9 +219,17 @@ class Seat:
         line.decode.answer_to(*self._places.bell("decode"))
         line.play.answer_to(*self._places.bell("render"))
 
+    def appoint(self, look: Callable[[], float | None]) -> Appointment:
+        """Have `look` called by the control thread: see `Schedule.appoint`. Cancel it before leaving."""
+        return self._places.schedule().appoint(look)
+
     def alive_ns(self) -> dict[str, int]:
         """When the threads last came round, by room. Thread: any."""
         return {kind: self._places.alive_ns(kind) for kind in ("decode", "render")}
+
+    def threads(self) -> dict[str, int]:
+        """The system's numbers of the compiled threads that walk our rooms, by room. They walk those of other engines too."""
+        return {kind: walker.native_id for kind, (walker, _) in self._places.taken.items()}
 
     def leave(self, timeout_s: float) -> list[str]:
         """End it; returns the names of the threads that did not let go in time. Any number of times."""
