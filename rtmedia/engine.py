@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from rtmedia.capture.writing import Capture
     from rtmedia.rooms.control import Control
     from rtmedia.rooms.line import Line
-    from rtmedia.rooms.pool import Seat
     from rtmedia.rooms.metrics import QualityLine
+    from rtmedia.rooms.pool import Seat
     from rtmedia.rooms.receive import ReceiveRoom
     from rtmedia.rooms.schedule import Appointment
     from rtmedia.rooms.watchdog import Watchdog
