@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from rtmedia.ports import Effect, Format
     from rtmedia.presets import preset
     from rtmedia.processing import Chain, process
+    from rtmedia.realtime import Realtime
     from rtmedia.simulation import SimulationReport, simulate
     from rtmedia.stats import Stats
 
@@ -41,6 +42,7 @@ _HOMES = {
     "Config": "config",
     "Credentials": "config",
     "Jitter": "config",
+    "Realtime": "realtime",
     "Engine": "engine",
     "simulate": "simulation",
     "process": "processing",

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from rtmedia.errors import ConfigError
 from rtmedia.ports import RATES_HZ, Effect
 from rtmedia.presets import check_bypass, check_effects, names_of
+from rtmedia.realtime import Realtime
 from rtmedia.units import without_query
 
 #: What the media API asks for (both are needed).
@@ -214,6 +215,8 @@ class Config:
         Period of the QA line; 0 switches it off.
     capture
         A file, overwritten, that takes the whole session, for ``simulate(capture=…)``. It holds the audio and the transcripts.
+    realtime
+        What to ask of the machine for the compiled threads, see `Realtime`; ``None`` asks for nothing. A simulation has no use for it.
     """
 
     source: str = "loopback:"
@@ -244,6 +247,7 @@ class Config:
     hold_limit_s: float = 30.0
     metrics_interval_s: float = 2.0
     capture: str | None = None
+    realtime: Realtime | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.effects, list):
@@ -281,6 +285,10 @@ class Config:
             value = getattr(self, name)
             number = isinstance(value, (int, float)) and not isinstance(value, bool)
             _check(number and low <= value <= high, f"{name} is {value!r}; it must be a number between {low} and {high}")
+        _check(
+            self.realtime is None or isinstance(self.realtime, Realtime),
+            f"realtime is {self.realtime!r}; give an rtmedia.Realtime, such as Realtime(scheduling='auto'), or None",
+        )
         _check(self.block_ms == 10.0, f"block_ms is {self.block_ms}; only 10 ms blocks are supported")
         _check(self.on_pause in ("live", "hold"), f"on_pause is {self.on_pause!r}; choose 'live' or 'hold'")
 

@@ -32,6 +32,7 @@ from rtmedia.units import NS_PER_S, without_query
 
 if TYPE_CHECKING:
     from rtmedia.capture.writing import Capture
+    from rtmedia.realtime.grants import Grants
     from rtmedia.rooms.control import Control
     from rtmedia.rooms.line import Line
     from rtmedia.rooms.metrics import QualityLine
@@ -110,6 +111,7 @@ class Engine:
         self._fraction_lost = 0.0
         self._final: Stats | None = None
         self._left_behind: list[str] = []
+        self._grants: Grants | None = None
         self._source_shown = without_query(self.config.source)
 
     # --- life ------------------------------------------------------------------------------------------------
@@ -304,10 +306,15 @@ class Engine:
 
     def _build(self) -> None:
         """All memory, the sink, the loopback server. No thread yet."""
+        config = self.config
+        if config.source.startswith("loopback:"):
+            from rtmedia.sim.loopback import LoopbackServer
+
+            self._server = LoopbackServer(config.source)
+            self._server.begin()  # it starts while the kernels load
         from rtmedia.io.sinks import make_sink
         from rtmedia.rooms.control import Control
 
-        config = self.config
         sink = make_sink(config.sink, config.device)
         device_rate_hz = sink.open(config.channels, config.device_rate_hz, config.rate_hz)
         self._sink = sink
@@ -317,19 +324,24 @@ class Engine:
             from rtmedia.capture.writing import Capture
 
             self._capture = Capture(config.capture, config, line, self._control)
-        if config.source.startswith("loopback:"):
-            from rtmedia.sim.loopback import LoopbackServer
-
-            self._server = LoopbackServer(config.source).start()
+        if self._server is not None:
+            self._server.start()
         self._receive, self._tokens = make_source(
             config, line, stopping=self._stopping, write_transcript=self._take_transcript, emit=self._emit, server=self._server
         )
+        if config.realtime is not None and config.realtime.asks:
+            from rtmedia.realtime.grants import Grants
+
+            self._grants = Grants(config.realtime)
+            self._tell_refused(self._grants.prepare())
 
     def _start_threads(self) -> None:
         from rtmedia.rooms.pool import Seat
 
         assert self._line is not None and self._sink is not None and self._receive is not None
         self._seat = Seat(self._line, self._capture)
+        if self._grants is not None:  # the device's thread follows when it is known: `_watch`
+            self._tell_refused(self._grants.apply(self._seat.threads()))
         self._sink.start(self._line.play)
         self._begin_looking()
         self._receive_thread = threading.Thread(target=self._run_receive, name="rtm-receive", daemon=True)
@@ -409,10 +421,27 @@ class Engine:
         assert self._line is not None
         if self._capture is not None and (problem := self._capture.problem()):
             self._emit(Problem(now_ns, "capture", f"the capture ends here: {problem}"))
+        if self._grants is not None:
+            self._watch_grants(self._grants)
         alive = {**(self._seat.alive_ns() if self._seat is not None else {}), "play": self._line.play.alive_ns}
         for name, late_s in watchdog.late(alive, now_ns):
             where = f"the sound device {self._sink.device!r}" if name == "play" else f"the {name} thread"
             self._emit(Problem(now_ns, f"{name}_stuck", f"{where} has not come round for {late_s:.1f} s"))
+
+    def _watch_grants(self, grants: Grants) -> None:
+        """Ask for the device's thread as soon as it is known, and see whether anything was taken away."""
+        assert self._line is not None
+        if thread := self._line.play.thread_id:
+            self._tell_refused(grants.apply({"play": thread}))
+        self._tell_refused(grants.look())
+
+    def _tell_refused(self, said: Mapping[str, str]) -> None:
+        """Nothing that was asked for is dropped in silence, and nothing that is refused ends an engine."""
+        from rtmedia.realtime.grants import problems
+
+        if told := problems(said):
+            log.warning("real-time settings: %s", told)
+            self._emit(Problem(time.monotonic_ns(), "realtime", told))
 
     def _finish(self) -> None:
         """The stream has ended and is played out: end the engine from the control thread."""
@@ -500,6 +529,8 @@ class Engine:
             self._poll_once()  # the last ticks belong to it
             if not self._capture.close(max(0.1, deadline - time.monotonic())):
                 left_behind.append("rtm-capture")
+        if self._grants is not None:
+            self._grants.give_back()
         if left_behind:
             log.warning("still busy after %.1f s and left behind: %s", STOP_DEADLINE_S, ", ".join(left_behind))
         with self._lock:
@@ -574,6 +605,8 @@ class Engine:
             values.update(self._receive.counters.snapshot())
         if self._tokens is not None:
             values["token_refreshes_total"] = self._tokens.refreshes["ok"]
+        if self._grants is not None:
+            values["realtime"] = dict(self._grants.said)
         return Stats(**values)
 
 

@@ -91,6 +91,9 @@ class Stats:
     captions_late_total: int = 0
     caption_skew_ms: float = 0.0
 
+    # real-time settings: what was asked for, and "granted …", "refused: …" or "lost: …"
+    realtime: dict[str, str] = field(default_factory=dict)
+
     telemetry_lost_total: int = 0
 
     def as_dict(self) -> dict[str, Any]:

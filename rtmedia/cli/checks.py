@@ -10,24 +10,12 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
 
+from rtmedia.cli.box import BOX
+from rtmedia.cli.check import Check
 from rtmedia.errors import RtmediaError, SinkError
-
-Status = Literal["ok", "warn", "fail"]
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One answer; `hint` says what to do, and is empty for ``ok``."""
-
-    name: str
-    status: Status
-    message: str
-    hint: str = ""
 
 
 def run_checks() -> list[Check]:
@@ -140,20 +128,6 @@ def _answers(path: Path) -> bool:
     return False
 
 
-def _realtime(name: str) -> Check:
-    if not sys.platform.startswith("linux"):
-        return Check(name, "ok", "granted by the system to its audio threads")
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_RTPRIO)
-    if soft != 0:
-        return Check(name, "ok", f"RLIMIT_RTPRIO is {'unlimited' if soft < 0 else soft}")
-    if os.geteuid() == 0:
-        return Check(name, "ok", "RLIMIT_RTPRIO is 0, which does not bind root")
-    hint = "on a loaded machine, give the user's group `rtprio 95` in /etc/security/limits.d, and log in again"
-    return Check(name, "warn", f"RLIMIT_RTPRIO is 0 (hard limit {hard}): audio threads compete with everything else", hint)
-
-
 def _clock(name: str) -> Check:
     resolution_ms = time.get_clock_info("monotonic").resolution * 1e3
     late_ms = []
@@ -213,7 +187,7 @@ CHECKS: tuple[tuple[str, Callable[[str], Check]], ...] = (
     ("portaudio", _portaudio),
     ("device", _device),
     ("sound server", _sound_server),
-    ("real time", _realtime),
+    *BOX,
     ("clock", _clock),
     ("loopback", _loopback),
     ("credentials", _credentials),

@@ -30,6 +30,12 @@ def demo(
     bypass: opt.Bypass = "",
     gain_db: opt.GainDb = 0.0,
     drift: opt.DriftOption = opt.Drift.splice,
+    realtime: opt.RealtimeOption = opt.Scheduling.off,
+    realtime_priority: opt.RealtimePriority = 10,
+    lock_memory: opt.LockMemory = False,
+    cpus: opt.Cpus = "",
+    switch_interval_ms: opt.SwitchIntervalMs = None,
+    freeze_gc: opt.FreezeGc = False,
     duration: opt.Duration = None,
     stats_json: opt.StatsJson = None,
     capture: opt.Capture = None,
@@ -60,6 +66,7 @@ def demo(
         gain_db=gain_db,
         jitter=Jitter(drift=drift.value),
         capture=capture,
+        realtime=opt.realtime_of(realtime, realtime_priority, lock_memory, cpus, switch_interval_ms, freeze_gc),
     )
     if sink is not None:
         listening.run(config.with_(sink=sink))

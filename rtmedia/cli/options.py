@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from rtmedia.realtime import Realtime
+
 CONNECTION, STREAM, SOUND, BUFFER, OUTPUT = "Connection", "Stream", "Sound", "Jitter buffer", "Output"
+REALTIME = "Real time (see docs/realtime.md)"
 
 
 class Header(str, Enum):
@@ -45,6 +49,15 @@ class Drift(str, Enum):
 
     splice = "splice"
     resample = "resample"
+
+
+class Scheduling(str, Enum):
+    """Who makes the compiled threads real-time."""
+
+    auto = "auto"
+    fifo = "fifo"
+    rtkit = "rtkit"
+    off = "off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,3 +157,56 @@ PriceMs = Annotated[
         rich_help_panel=BUFFER,
     ),
 ]
+RealtimeOption = Annotated[
+    Scheduling,
+    typer.Option(
+        "--realtime",
+        help="Schedule the audio threads before all ordinary ones: directly (fifo), through RealtimeKit, or whichever is granted (auto).",
+        rich_help_panel=REALTIME,
+    ),
+]
+RealtimePriority = Annotated[int, typer.Option("--realtime-priority", metavar="N", help="1 to 98.", rich_help_panel=REALTIME)]
+LockMemory = Annotated[
+    bool, typer.Option("--lock-memory", help="Nothing of this process is swapped out or read from disk again.", rich_help_panel=REALTIME)
+]
+Cpus = Annotated[str, typer.Option("--cpus", metavar="LIST", help="Cores for the audio threads, e.g. 2,3.", rich_help_panel=REALTIME)]
+SwitchIntervalMs = Annotated[
+    float | None,
+    typer.Option(
+        "--switch-interval-ms",
+        metavar="MS",
+        help="After how long a waiting Python thread, such as the one that reads the socket, is let in; Python's own is 5.",
+        rich_help_panel=REALTIME,
+    ),
+]
+FreezeGc = Annotated[
+    bool, typer.Option("--freeze-gc", help="The garbage collector looks at nothing older than the start.", rich_help_panel=REALTIME)
+]
+
+
+def realtime_of(
+    scheduling: Scheduling, priority: int, lock_memory: bool, cpus: str, switch_interval_ms: float | None, freeze_gc: bool
+) -> Realtime | None:
+    """The setting that these options describe; None where nothing is asked for.
+
+    Raises
+    ------
+    ConfigError
+        A value that no machine could grant.
+    """
+    from rtmedia.errors import ConfigError
+    from rtmedia.realtime import Realtime
+
+    try:
+        cores = tuple(int(core) for core in cpus.split(",")) if cpus else ()
+    except ValueError:
+        raise ConfigError(f"--cpus is {cpus!r}; give numbers of cores between commas, such as 2,3") from None
+    wish = Realtime(
+        scheduling=scheduling.value,
+        priority=priority,
+        lock_memory=lock_memory,
+        cpus=cores,
+        switch_interval_ms=switch_interval_ms,
+        freeze_gc=freeze_gc,
+    )
+    return wish if wish.asks else None

@@ -56,6 +56,12 @@ def play(
     max_delay_ms: opt.MaxDelayMs = None,
     price_ms: opt.PriceMs = 10_000.0,
     drift: opt.DriftOption = opt.Drift.splice,
+    realtime: opt.RealtimeOption = opt.Scheduling.off,
+    realtime_priority: opt.RealtimePriority = 10,
+    lock_memory: opt.LockMemory = False,
+    cpus: opt.Cpus = "",
+    switch_interval_ms: opt.SwitchIntervalMs = None,
+    freeze_gc: opt.FreezeGc = False,
     duration: opt.Duration = None,
     stats_json: opt.StatsJson = None,
     capture: opt.Capture = None,
@@ -92,6 +98,7 @@ def play(
         bypass=parse_names(bypass),
         gain_db=gain_db,
         capture=capture,
+        realtime=opt.realtime_of(realtime, realtime_priority, lock_memory, cpus, switch_interval_ms, freeze_gc),
     )
     settings = opt.settings_of(context)
     Listening(json=json, quiet=quiet, log_level=log_level or settings.log_level, duration_s=duration, stats_json=stats_json).run(config)

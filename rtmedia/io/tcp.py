@@ -2,11 +2,12 @@
 
 A blocking socket with a timeout keeps neither promise: the timeout starts anew with each octet that a hostile peer
 dribbles, and closing a socket under a thread that waits on it is a race for the file number. Here the socket never
-blocks. All waiting happens in one place, for the socket *and* for a second pair of sockets that `abort` writes to;
-name look-ups, which no system lets us interrupt, happen on a thread that may be left behind.
+blocks. Whoever waits for it waits for a second pair of sockets too, which `abort` writes to: `TcpStream._wait`, and
+`rtmedia.io.waiting` for what is read all the time. Name look-ups, which no system lets us interrupt, happen on a thread
+that may be left behind.
 
 The methods ``recv``, ``send``, ``gettimeout`` and their like are those of a socket, so that websocket-client takes
-this object for one (its ``socket=`` option).
+this object for one (its ``socket=`` option). It shakes hands with them; what follows is read with ``recv_into``.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from rtmedia.errors import SourceError
+from rtmedia.io.waiting import NOTHING, READY, Receiver
 from rtmedia.protocol.session import Aborted
 from rtmedia.units import NS_PER_S
 
@@ -32,6 +34,7 @@ _T = TypeVar("_T")
 _Address = tuple[Any, ...]
 _CHUNK_OCTETS = 65_536
 _HEAD_LIMIT_OCTETS = 16_384
+_NO_ROOM = memoryview(bytearray(1))
 #: What ``connect`` on a non-blocking socket says while it is under way (Linux and macOS; Windows).
 _UNDER_WAY = (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN, 10035)
 
@@ -48,11 +51,11 @@ class TcpStream:
     deadline_ns : int
         Monotonic time after which ``recv`` and ``send`` raise `TimeoutError` instead of waiting.
     read_ns : int
-        When the octets that ``recv`` gave out last had been read from the socket.
+        When the octets that ``recv`` or ``recv_into`` gave out last had been read from the socket.
     octets_received : int
         From the socket, ever.
     allowance_octets : int
-        What ``recv`` still gives out before it raises `TooMuch`.
+        What ``recv`` still gives out before it raises `TooMuch`; a handshake's limit.
     head : bytearray
         The first octets received, for errors during a handshake.
 
@@ -68,8 +71,11 @@ class TcpStream:
         self.allowance_octets = _HEAD_LIMIT_OCTETS
         self.head = bytearray()
         self._socket: socket.socket | None = None
-        self._chunk = b""
+        self._chunk = b""  # of a handshake: read, and not yet given out
         self._at = 0
+        self._receiver: Receiver | None = None  # where reading needs neither TLS nor another system's ways
+        self._pending: Callable[[], int] | None = None  # TLS: octets that were decrypted and not yet read
+        self._is_drained = False  # by the last read
         self._closed = False
         self._aborted = False
         self._lock = threading.Lock()  # between abort and close: a closed file number may belong to somebody else
@@ -98,6 +104,8 @@ class TcpStream:
             self._tunnel(host, port, proxy.username, proxy.password)
         if tls is not None:
             self._start_tls(tls, host)
+        if Receiver.works_here():
+            self._receiver = Receiver(self.fileno(), self._wake_out.fileno(), reads=tls is None)
 
     def _connect(self, host: str, port: int) -> None:
         addresses = self._resolve(host, port)
@@ -177,6 +185,7 @@ class TcpStream:
         self._unwatch()
         wrapped = context.wrap_socket(self._socket, server_hostname=host, do_handshake_on_connect=False)
         self._socket = wrapped
+        self._pending = wrapped.pending
         self._when_ready(selectors.EVENT_READ, wrapped.do_handshake)
 
     # --- as a socket ---------------------------------------------------------------------------------------
@@ -195,6 +204,81 @@ class TcpStream:
         if self.allowance_octets < 0:
             raise TooMuch
         return octets
+
+    def rest(self) -> bytes:
+        """What ``recv`` has read and not given out, for the one who reads on with ``recv_into``. Once."""
+        rest, self._chunk = self._chunk[self._at :], b""
+        self._at = 0
+        return rest
+
+    def recv_into(self, room: memoryview) -> int:
+        """Read what has come into `room`, and wait for it if need be; returns how many octets, 0 at the end of the stream.
+
+        Raises
+        ------
+        TimeoutError
+            Nothing came before `deadline_ns`; what had come already is read even after it.
+        OSError, ssl.SSLError
+            As the system says.
+        Aborted
+            `abort` was called.
+        """
+        if self._aborted:
+            raise Aborted("the connection was aborted")
+        receiver = self._receiver
+        if receiver is not None and self._pending is None:
+            count = receiver.into(room, self.deadline_ns)
+            if count > 0:
+                self.read_ns = receiver.read_ns
+                self.octets_received += count
+                return count
+            self._check(None)
+            if count == NOTHING:
+                raise TimeoutError("the deadline has passed")
+            # The end, an error, a signal: the socket's own words for it follow.
+        return self._recv_into_asking(room)
+
+    def _recv_into_asking(self, room: memoryview) -> int:
+        """Read with the interpreter's own functions: TLS, and systems without `Receiver`.
+
+        A packet every 20 ms finds the socket empty each time. Asking it first would cost one call more, and, beside threads that
+        keep the interpreter busy, one more wait for it; so it is waited for first, unless the last read left something.
+        """
+        sock = self._open_socket()
+        came_ns = 0
+        while True:
+            if self._is_drained:
+                if came_ns:
+                    self._check(time.monotonic_ns())  # part of a TLS record came; a peer may dribble it
+                came_ns = self._wait_to_read()
+            try:
+                count: int = sock.recv_into(room)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                self._is_drained = True
+                continue
+            except ssl.SSLWantWriteError:
+                self._wait(selectors.EVENT_WRITE)
+                continue
+            except ssl.SSLEOFError:
+                return 0  # gone without a TLS goodbye
+            self.read_ns = came_ns or time.monotonic_ns()
+            self.octets_received += count
+            # TLS reads no further than the record that it gives out of; what it holds of that, no selector sees.
+            self._is_drained = count < len(room) and (self._pending is None or not self._pending())
+            return count
+
+    def _wait_to_read(self) -> int:
+        """Until there is something; returns since when. Looks once even after the deadline."""
+        if self._receiver is not None and self._pending is not None:
+            found = self._receiver.into(_NO_ROOM, self.deadline_ns)
+            self._check(None)
+            if found == NOTHING:
+                raise TimeoutError("the deadline has passed")
+            if found == READY:
+                return self._receiver.read_ns
+            return time.monotonic_ns()  # an error, the end: reading tells; after a signal it finds nothing, and waits again
+        self._wait(selectors.EVENT_READ, look=True)
+        return time.monotonic_ns()
 
     def _read(self) -> bytes:
         self._check(None)
@@ -227,6 +311,15 @@ class TcpStream:
     def fileno(self) -> int:
         return -1 if self._socket is None else self._socket.fileno()
 
+    def files(self) -> tuple[int, int]:
+        """Numbers of the files that say that there is something to read, or that `abort` was called."""
+        return self.fileno(), self._wake_out.fileno()
+
+    @property
+    def holds_more(self) -> bool:
+        """Whether there is something to read that no selector sees: what TLS has decrypted already."""
+        return self._pending is not None and self._pending() > 0
+
     # --- ending --------------------------------------------------------------------------------------------
 
     @property
@@ -253,6 +346,7 @@ class TcpStream:
 
     def _drop_socket(self) -> None:
         self._unwatch()
+        self._receiver = None
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -265,17 +359,17 @@ class TcpStream:
         if now_ns is not None and now_ns >= self.deadline_ns:
             raise TimeoutError("the deadline has passed")
 
-    def _wait(self, event: int) -> None:
-        """Until the socket is ready for `event`: the one place where this stream waits."""
+    def _wait(self, event: int, *, look: bool = False) -> None:
+        """Until the socket is ready for `event`. `look`: once even after the deadline."""
         now_ns = time.monotonic_ns()
-        self._check(now_ns)
+        self._check(None if look else now_ns)
         assert self._socket is not None
         if not self._watched:
             self._selector.register(self._socket, event)
         elif self._watched != event:
             self._selector.modify(self._socket, event)
         self._watched = event
-        ready = self._selector.select((self.deadline_ns - now_ns) / NS_PER_S)
+        ready = self._selector.select(max(0, self.deadline_ns - now_ns) / NS_PER_S)
         self._check(None)
         if not ready:
             raise TimeoutError("the deadline has passed")

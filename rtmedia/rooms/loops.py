@@ -12,14 +12,13 @@ one time, and render is rung once for all of it.
 
 from __future__ import annotations
 
-from numba import carray
-
 from rtmedia.rooms.decode import decode_step
 from rtmedia.rooms.play import PACED_DTYPE, PLAY_DTYPE, play_pull
 from rtmedia.rooms.render import MORE, render_step
 from rtmedia.rooms.table import ALIVE_NS, BELL, DONE, READY, ROOMS, STOP, SWEEP_NS, USED, WANTED, WORDS
 from rtmedia.rt.clock import now_ns, sleep_ns
 from rtmedia.rt.kernel import exchange, kernel, load_acquire, pointer_void, store_release
+from rtmedia.rt.later import carray
 from rtmedia.rt.memory import view_i8
 from rtmedia.rt.ring import ring_write
 from rtmedia.rt.wake import bell_ring, bell_wait

@@ -11,15 +11,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import carray
 
 from rtmedia.ports import Block
 from rtmedia.rooms.doorways import MARK_DTYPE
 from rtmedia.rt.cell import Cell, cell_write
 from rtmedia.rt.clock import now_ns
 from rtmedia.rt.kernel import callback, kernel, load_acquire, pointer_void, store_release
+from rtmedia.rt.later import carray
 from rtmedia.rt.memory import aligned_zeros, load_word, store_word, view_block, view_f8, view_i8
 from rtmedia.rt.ring import FrameRing, RecordRing, ring_claim, ring_commit, ring_read
+from rtmedia.rt.thread import thread_id
 from rtmedia.rt.wake import call_room
 
 if TYPE_CHECKING:
@@ -31,9 +32,13 @@ FADE_MS = 2.5  # to silence at an underrun, and back: long enough not to click, 
 SINK_POS, TIME_NS, DAC_NS, LARGEST, UNDERRUNS, UNDERRUN_FRAMES, XRUNS, CALLS, MARKS_LOST = range(9)
 CELL_WORDS = 9
 
-# Words of the device's control page: the engine writes the first, the device's thread the second. QUIET_END holds the
+# Words of the device's control page: the engine writes the first, the device's thread the others. QUIET_END holds the
 # time since when an empty ring is the end.
-QUIET_END, ALIVE_NS = 1, 16
+QUIET_END, ALIVE_NS, THREAD_ID = 1, 16, 17
+
+#: Some host's first calls come from the thread that starts the stream, and a host may change its thread: looked at anew every
+#: so many calls, which a system call of 0.1 us can afford.
+CALLS_BETWEEN_IDS = 64
 
 #: PaStreamCallbackFlags: output underflow and overflow.
 DEVICE_XRUN_FLAGS = 0x4 | 0x8
@@ -105,6 +110,11 @@ class Play:
     def alive_ns(self) -> int:
         """When the device last asked (monotonic); 0 before the first time. Thread: any."""
         return int(load_word(self.control, ALIVE_NS))
+
+    @property
+    def thread_id(self) -> int:
+        """The system's number of the thread that asks; 0 until it has asked eight times, or where the system has none. Thread: any."""
+        return int(load_word(self.control, THREAD_ID))
 
     @property
     def device_latency_s(self) -> float:
@@ -212,6 +222,8 @@ def play_pull(address, out, frames, time_ns, dac_ns, flags):
     words[DAC_NS] = dac_ns
     words[LARGEST] = max(words[LARGEST], frames)
     words[CALLS] += 1
+    if words[CALLS] % CALLS_BETWEEN_IDS == 8:
+        store_release(control, THREAD_ID, thread_id())
     if flags & DEVICE_XRUN_FLAGS:
         words[XRUNS] += 1
     cell_write(p.cell, words)  # SINK_POS: frames handed over before this call, which TIME_NS belongs to

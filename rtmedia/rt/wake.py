@@ -28,13 +28,10 @@ import sys
 
 import numpy as np
 import numpy.typing as npt
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
 from rtmedia.rt.clock import sleep_ns
 from rtmedia.rt.kernel import exchange, kernel, store_release
+from rtmedia.rt.later import cgutils, intrinsic, ir, types
 from rtmedia.rt.memory import aligned_zeros, view_i8
 
 IDLE, RUNG, ASLEEP = 0, 1, 2

@@ -1,0 +1,170 @@
+"""An engine's wish and what came of it: asks, notes every answer in words, and never raises.
+
+Two moments. `Grants.prepare`, before any thread is started: what the process has once (memory, interpreter). Locking memory
+reads all of it, which takes part of a second, and nobody is waiting for sound yet. `Grants.apply`, for threads that run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+from rtmedia.realtime import Realtime
+from rtmedia.realtime.process import Process, this_process
+from rtmedia.realtime.rtkit import RealtimeKit
+from rtmedia.realtime.system import Refused
+
+GRANTED, REFUSED, LOST = "granted", "refused", "lost"
+
+
+class Grants:
+    """What one engine asked for and got.
+
+    Parameters
+    ----------
+    settings
+        The wish.
+    process, rtkit
+        Whom to ask; tests give others.
+
+    Attributes
+    ----------
+    said : dict of str
+        By setting (``"scheduling.render"``, ``"cpus.decode"``, ``"memory"``, ``"switch_interval"``, ``"gc"``, ``"belt"``): an
+        answer that begins with ``granted``, ``refused:`` or ``lost:``.
+
+    Notes
+    -----
+    Thread: one at a time; the engine's callers and its control thread.   Real-time: no.
+    """
+
+    def __init__(self, settings: Realtime, process: Process | None = None, rtkit: RealtimeKit | None = None) -> None:
+        self.settings = settings
+        self.said: dict[str, str] = {}
+        self._process = process if process is not None else this_process()
+        self._rtkit = rtkit if rtkit is not None else RealtimeKit()
+        self._terms: tuple[int, int] | None = None
+        self._realtime: dict[str, int] = {}  # threads that were granted it
+        self._asked: dict[str, int] = {}
+
+    def prepare(self) -> dict[str, str]:
+        """Ask for what the process has once; returns the answers."""
+        wish, process = self.settings, self._process
+        found: dict[str, str] = {}
+        if wish.switch_interval_ms is not None:
+            seconds = wish.switch_interval_ms / 1000.0
+            found["switch_interval"] = _answer(lambda: process.set_switch_interval(self, seconds))
+        if wish.freeze_gc:
+            found["gc"] = _answer(lambda: process.freeze_gc(self))
+        if wish.lock_memory:
+            found["memory"] = _answer(lambda: process.lock_memory(self))
+        self.said.update(found)
+        return found
+
+    def apply(self, threads: Mapping[str, int]) -> dict[str, str]:
+        """Ask for these threads, by name and the system's number (0: not known); returns the answers.
+
+        A thread that was asked for under the same number is left alone.
+        """
+        found: dict[str, str] = {}
+        for name, thread in threads.items():
+            if self._asked.get(name) == thread:
+                continue
+            self._asked[name] = thread
+            if self.settings.scheduling != "off":
+                found[f"scheduling.{name}"] = self._schedule(name, thread, found)
+            if self.settings.cpus:
+                found[f"cpus.{name}"] = _answer(lambda thread=thread: self._process.set_cpus(self, _known(thread), self.settings.cpus))  # type: ignore[misc]
+        self.said.update(found)
+        return found
+
+    def _schedule(self, name: str, thread: int, found: dict[str, str]) -> str:
+        if self.settings.scheduling == "rtkit" and not self._process.system.has_rtkit():
+            return f"{REFUSED}: {self._process.system.name} has no RealtimeKit: choose 'auto'"
+        ways: dict[str, Callable[[], str]] = {}
+        priority = self.settings.priority_of(name)
+        if self.settings.scheduling in ("auto", "fifo"):
+            ways["fifo"] = lambda: self._directly(_known(thread), priority, found)
+        if self.settings.scheduling in ("auto", "rtkit") and self._process.system.has_rtkit():
+            ways["rtkit"] = lambda: self._through_rtkit(_known(thread), priority)
+        refusals = []
+        for way in ways.values():
+            said = _answer(way)
+            if said.startswith(GRANTED):
+                self._realtime[name] = thread
+                return said
+            refusals.append(said.removeprefix(f"{REFUSED}: "))
+        return f"{REFUSED}: {'; '.join(refusals)}"
+
+    def _directly(self, thread: int, priority: int, found: dict[str, str]) -> str:
+        said = self._process.set_fifo(thread, priority)
+        try:
+            self._process.arm_belt(self)
+        except Refused as exc:  # we can do without: our loops sleep, and the kernel leaves 5 % of a core to the rest
+            found["belt"] = f"{REFUSED}: {exc}"
+        return said
+
+    def _through_rtkit(self, thread: int, priority: int) -> str:
+        if self._terms is None:
+            self._terms = self._rtkit.terms()
+        highest, hard_us = self._terms
+        self._process.arm_belt(self, hard_us)  # its condition; without our handler the limit would end the process
+        self._rtkit.make_realtime(thread, min(priority, highest))
+        lower = f" ({highest} is the most it gives)" if priority > highest else ""
+        return f"SCHED_RR {min(priority, highest)} by RealtimeKit{lower}"
+
+    def look(self) -> dict[str, str]:
+        """What was granted and has been taken away since; each loss is told once."""
+        lost: dict[str, str] = {}
+        for name, thread in list(self._realtime.items()):
+            if self._process.system.priority_of(thread) == 0:
+                del self._realtime[name]
+                lost[f"scheduling.{name}"] = f"{LOST}: it computed for too long without a rest, or somebody took it back"
+        if lost and self._realtime:
+            with suppress(Refused):  # each signal moves the limit up by a second, and the other threads need it where it was
+                self._process.arm_belt(self, self._terms[1] if self._terms is not None else None)
+        self.said.update(lost)
+        return lost
+
+    def give_back(self) -> None:
+        """Put back what the process has once, where no other engine wishes it. The threads' own end with them."""
+        self._process.release(self)
+
+
+def apply(settings: Realtime, threads: Mapping[str, int]) -> dict[str, str]:
+    """Ask for everything at once, for good; returns the answers. For programs with compiled threads of their own.
+
+    Parameters
+    ----------
+    settings
+        The wish.
+    threads
+        By name, the system's numbers (``threading.get_native_id``).
+    """
+    grants = Grants(settings)
+    return {**grants.prepare(), **grants.apply(threads)}
+
+
+def problems(said: Mapping[str, str]) -> str:
+    """Those answers that somebody should know, in one line; empty where all is well."""
+    names: dict[str, list[str]] = {}
+    for name, answer in said.items():
+        if not answer.startswith(GRANTED):
+            names.setdefault(answer, []).append(name)
+    return "; ".join(f"{', '.join(those)} {answer}" for answer, those in names.items())
+
+
+def _known(thread: int) -> int:
+    if thread <= 0:
+        raise Refused("the system does not say which thread it is")
+    return thread
+
+
+def _answer(ask: Callable[[], str]) -> str:
+    """What was granted, in words, or why not. Nothing that a system answers may end an engine."""
+    try:
+        return f"{GRANTED} {ask()}"
+    except Refused as exc:
+        return f"{REFUSED}: {exc}"
+    except Exception as exc:
+        return f"{REFUSED}: {type(exc).__name__}: {exc}"

@@ -1,0 +1,73 @@
+"""What compiled code can say about, and do to, the thread that it runs on.
+
+`thread_id` is the system's number of the thread, the same as ``threading.get_native_id``. `step_down` is a signal handler:
+a thread that the system finds computing for too long at real-time priority becomes an ordinary one, whatever it is doing.
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+
+from rtmedia.rt.kernel import callback, kernel
+from rtmedia.rt.later import cgutils, intrinsic, ir, types
+
+_WORD = ir.IntType(64)
+_INT = ir.IntType(32)
+
+#: The number of Linux's system call ``gettid``; the C library has the function itself only since glibc 2.30.
+_GETTID = {"x86_64": 186, "aarch64": 178, "riscv64": 178, "loongarch64": 178, "ppc64le": 207, "s390x": 236}
+
+_SCHED_OTHER, _SCHED_RESET_ON_FORK = 0, 0x40000000  # without the latter, which it has, an ordinary user's thread may not step down
+
+
+def _call(builder, name, result, arguments):  # type: ignore[no-untyped-def]
+    function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, [a.type for a in arguments]), name)
+    return builder.call(function, arguments)
+
+
+@intrinsic
+def _thread_id(typingctx):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        if sys.platform == "win32":
+            return builder.zext(_call(builder, "GetCurrentThreadId", _INT, []), _WORD)
+        if sys.platform == "darwin":
+            found = cgutils.alloca_once(builder, _WORD)
+            builder.store(_WORD(0), found)
+            _call(builder, "pthread_threadid_np", _INT, [ir.Constant(ir.IntType(8).as_pointer(), None), found])
+            return builder.load(found)
+        if sys.platform.startswith("linux") and platform.machine() in _GETTID:
+            return _call(builder, "syscall", _WORD, [_WORD(_GETTID[platform.machine()])])
+        return _WORD(0)
+
+    return types.int64(), codegen
+
+
+@intrinsic
+def _step_down(typingctx):  # type: ignore[no-untyped-def]
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        if sys.platform.startswith("linux"):
+            parameter = cgutils.alloca_once(builder, _INT)  # struct sched_param
+            builder.store(_INT(0), parameter)
+            _call(builder, "sched_setscheduler", _INT, [_INT(0), _INT(_SCHED_OTHER | _SCHED_RESET_ON_FORK), parameter])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@kernel("i8()")
+def thread_id():
+    """The system's number of the calling thread; 0 where it is not known. Thread: any.   Real-time: yes."""
+    return _thread_id()
+
+
+@callback("void(i4)")
+def step_down(signal_number):
+    """A handler of SIGXCPU: the thread that gets it is scheduled like any other from now on.
+
+    Linux sends that signal to the thread that has computed for longer than RLIMIT_RTTIME at real-time priority without once
+    sleeping. ``sched_setscheduler`` is one system call: safe in a handler, and no interpreter is needed.
+
+    Thread: whichever computes too long.   Real-time: yes.
+    """
+    _step_down()

@@ -1,0 +1,181 @@
+"""What is asked of a machine and how each of its answers is told; every refusal there is, and no exception."""
+
+from __future__ import annotations
+
+import pytest
+
+from rtmedia.realtime import Realtime
+from rtmedia.realtime.grants import Grants, problems
+from rtmedia.realtime.process import BELT_SOFT_US, Process
+from tests.realtime.fakes import FakeKit, FakeSystem
+
+THREADS = {"decode": 101, "render": 102, "play": 103}
+
+
+def grants(system, kit=None, **wish):
+    return Grants(Realtime(**wish), Process(system), kit if kit is not None else FakeKit(system))
+
+
+def test_a_machine_that_grants_everything():
+    system = FakeSystem()
+    made = grants(system, scheduling="auto", lock_memory=True, cpus=(2, 3), switch_interval_ms=1, freeze_gc=True)
+    made.prepare()
+    made.apply(THREADS)
+    assert system.priorities == {101: 8, 102: 9, 103: 10}
+    assert set(system.affinity.values()) == {(2, 3)}
+    assert system.interval_s == 0.001
+    assert (system.locked, system.frozen) == (1, 100)
+    assert set(made.said) == {
+        *(f"{what}.{name}" for what in ("scheduling", "cpus") for name in THREADS),
+        *("memory", "gc", "switch_interval"),
+    }
+    assert all(answer.startswith("granted ") for answer in made.said.values())
+    assert problems(made.said) == ""
+
+
+def test_a_machine_that_refuses_everything_is_answered_in_words():
+    system = FakeSystem(set_fifo="no", set_cpus="no", lock_memory="no", set_switch_interval="no", freeze_gc="no")
+    made = grants(
+        system, FakeKit(absent="nobody there"), scheduling="auto", lock_memory=True, cpus=(2,), switch_interval_ms=1, freeze_gc=True
+    )
+    made.prepare()
+    made.apply(THREADS)
+    assert made.said["scheduling.render"] == "refused: no; RealtimeKit: nobody there"
+    assert all(answer.startswith("refused: ") for answer in made.said.values())
+    assert len(made.said) == 9
+    made.give_back()
+
+
+def test_only_what_is_asked_for_is_asked():
+    system = FakeSystem()
+    made = grants(system, cpus=(1,))
+    made.prepare()
+    made.apply(THREADS)
+    assert {call[0] for call in system.calls} == {"set_cpus"}
+
+
+def test_a_thread_is_asked_for_once_until_its_number_changes():
+    system = FakeSystem()
+    made = grants(system, scheduling="fifo")
+    assert set(made.apply({"play": 103})) == {"scheduling.play"}
+    assert made.apply({"play": 103}) == {}
+    made.apply({"play": 104})
+    assert system.priorities == {103: 10, 104: 10}
+
+
+def test_a_thread_that_nobody_knows_is_a_refusal():
+    made = grants(FakeSystem(), scheduling="auto", cpus=(1,))
+    made.apply({"play": 0})
+    assert "does not say which thread" in made.said["scheduling.play"]
+    assert "does not say which thread" in made.said["cpus.play"]
+
+
+def test_an_exception_that_nobody_foresaw_is_a_refusal():
+    class Broken(FakeSystem):
+        def set_fifo(self, thread, priority):
+            raise ZeroDivisionError("odd")
+
+    made = grants(Broken(rtkit=False), scheduling="auto")
+    assert made.apply({"render": 1}) == {"scheduling.render": "refused: ZeroDivisionError: odd"}
+
+
+# --- scheduling -------------------------------------------------------------------------------------------------------
+
+
+def test_rtkit_is_asked_where_the_system_itself_refuses():
+    system = FakeSystem(set_fifo="RLIMIT_RTPRIO is 0")
+    kit = FakeKit(system)
+    made = grants(system, kit, scheduling="auto")
+    made.apply(THREADS)
+    assert made.said["scheduling.play"] == "granted SCHED_RR 10 by RealtimeKit"
+    assert system.asked("arm_belt")[0] == (BELT_SOFT_US, 200_000)  # its condition, met before it is asked
+    assert sum("get-property" in words for words in kit.words) == 2  # its terms are asked for once
+    call = next(words for words in kit.words if "call" in words)
+    assert call[-4:-2] == ["ttu", call[-3]]
+    assert call[-2:] == ["101", "8"]
+
+
+def test_fifo_alone_never_asks_rtkit():
+    system = FakeSystem(set_fifo="no")
+    kit = FakeKit(system)
+    made = grants(system, kit, scheduling="fifo")
+    assert made.apply({"render": 1}) == {"scheduling.render": "refused: no"}
+    assert kit.words == []
+
+
+def test_rtkit_alone_never_asks_the_system():
+    system = FakeSystem()
+    made = grants(system, scheduling="rtkit")
+    made.apply({"render": 1})
+    assert system.asked("set_fifo") == []
+    assert system.priorities == {1: 9}
+
+
+def test_rtkit_where_there_can_be_none_is_refused():
+    made = grants(FakeSystem(rtkit=False), scheduling="rtkit")
+    assert made.apply({"render": 1}) == {"scheduling.render": "refused: fake has no RealtimeKit: choose 'auto'"}
+
+
+def test_rtkits_highest_priority_is_taken_and_told():
+    made = grants(FakeSystem(set_fifo="no"), FakeKit(highest=5), scheduling="auto", priority=40)
+    assert made.apply({"play": 1})["scheduling.play"] == "granted SCHED_RR 5 by RealtimeKit (5 is the most it gives)"
+
+
+def test_rtkit_that_says_no_is_quoted():
+    made = grants(FakeSystem(set_fifo="no"), FakeKit(why="Call failed: Access denied"), scheduling="auto")
+    assert made.apply({"play": 1})["scheduling.play"] == "refused: no; RealtimeKit: Call failed: Access denied"
+
+
+def test_rtkits_limit_is_not_taken_without_a_handler_that_makes_it_safe():
+    system = FakeSystem(set_fifo="no", arm_belt="the host process has a handler of SIGXCPU")
+    kit = FakeKit(system)
+    made = grants(system, kit, scheduling="rtkit")
+    assert "handler of SIGXCPU" in made.apply({"play": 1})["scheduling.play"]
+    assert not any("call" in words for words in kit.words)
+
+
+def test_without_a_belt_a_direct_grant_stands_and_says_so():
+    made = grants(FakeSystem(arm_belt="RLIMIT_CPU is set"), scheduling="fifo")
+    made.apply({"play": 1})
+    assert made.said["scheduling.play"] == "granted SCHED_FIFO 10"
+    assert made.said["belt"] == "refused: RLIMIT_CPU is set"
+
+
+def test_a_grant_that_is_lost_is_told_once_and_the_belt_tightened_again():
+    system = FakeSystem()
+    made = grants(system, scheduling="fifo")
+    made.apply(THREADS)
+    assert made.look() == {}
+    system.priorities[102] = 0
+    belts = len(system.asked("arm_belt"))
+    assert list(made.look()) == ["scheduling.render"]
+    assert made.said["scheduling.render"].startswith("lost: ")
+    assert len(system.asked("arm_belt")) == belts + 1
+    assert made.look() == {}
+
+
+def test_a_thread_that_has_gone_is_not_lost():
+    system = FakeSystem()
+    made = grants(system, scheduling="fifo")
+    made.apply(THREADS)
+    del system.priorities[103]
+    assert made.look() == {}
+
+
+# --- the rest ---------------------------------------------------------------------------------------------------------
+
+
+def test_cores_that_are_not_there_are_left_out_and_named():
+    made = grants(FakeSystem(cores=(0, 1)), cpus=(1, 2))
+    assert made.apply({"play": 1})["cpus.play"] == "granted core 1; core 2 may not be used"
+
+
+def test_equal_refusals_are_told_together():
+    made = grants(FakeSystem(set_fifo="no", rtkit=False), scheduling="auto")
+    made.apply(THREADS)
+    assert problems(made.said) == "scheduling.decode, scheduling.render, scheduling.play refused: no"
+
+
+@pytest.mark.parametrize("answer", ["refused: no", "lost: gone"])
+def test_what_is_not_granted_is_a_problem(answer):
+    assert problems({"memory": answer, "gc": "granted 3"}) == f"memory {answer}"
