@@ -21,7 +21,7 @@ from rtmedia.rt.kernel import exchange, kernel, load_acquire, pointer_void, stor
 from rtmedia.rt.later import carray
 from rtmedia.rt.memory import view_i8
 from rtmedia.rt.ring import ring_write
-from rtmedia.rt.wake import bell_ring, bell_wait
+from rtmedia.rt.wake import WAKES, bell_ring, bell_wait
 
 BURST = 32  # packets of one room before the next room has its turn
 
@@ -162,4 +162,7 @@ def paced_loop(table):
         used = load_acquire(control, USED)
         next_ns = _pull_due(table, used)
         _ring_for_pulled(table, used)
-        bell_wait(control[BELL], next_ns - now_ns())
+        if WAKES:
+            bell_wait(control[BELL], next_ns - now_ns())
+        else:  # it is only rung for when rooms come and go, and they can wait until the next is due
+            sleep_ns(next_ns - now_ns())

@@ -61,11 +61,14 @@ class Walker:
     ----------
     native_id : int
         The system's number of the thread.
+    hangs : bool
+        It did not let go of a room in time; it gets no other one.
     """
 
     def __init__(self, name: str, loop: Callable[[int], Any]) -> None:
         self.name = name
         self.table = Table()
+        self.hangs = False
         self._loop = loop
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
@@ -93,8 +96,9 @@ class Pool:
         """Who takes one room more of `kind`: ``"decode"``, ``"render"`` or ``"play"``."""
         name, loop = f"rtm-{kind}", {"decode": decode_loop, "render": render_loop, "play": paced_loop}[kind]
         known = [walker for walker in self.walkers if walker.name.startswith(name)]
-        least = min(known, key=lambda walker: len(walker.table), default=None)
-        full = least is not None and kind == "render" and len(least.table) >= ROOMS_PER_THREAD and len(known) < usable_cores()
+        able = [walker for walker in known if not walker.hangs]
+        least = min(able, key=lambda walker: len(walker.table), default=None)
+        full = least is not None and kind == "render" and len(least.table) >= ROOMS_PER_THREAD and len(able) < usable_cores()
         if least is None or full:
             least = Walker(f"{name}-{len(known) + 1}" if known else name, loop)
             self.walkers.append(least)
@@ -186,9 +190,11 @@ class Places:
         deadline = time.monotonic() + timeout_s
         with self._leaving:
             if self._behind is None:
-                stuck = [
-                    walker.name for walker, place in self.taken.values() if not walker.table.remove(place, deadline - time.monotonic())
-                ]
+                stuck = []
+                for walker, place in self.taken.values():
+                    if not walker.table.remove(place, deadline - time.monotonic()):
+                        walker.hangs = True
+                        stuck.append(walker.name)
                 self._behind = stuck + [name for name in self._release(deadline) if name not in stuck]
             return self._behind
 

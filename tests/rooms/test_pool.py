@@ -151,6 +151,19 @@ def test_a_room_whose_loop_hangs_is_kept_and_reported():
     assert table.put(16, None) != place
 
 
+def test_a_thread_that_hangs_in_a_room_is_named_and_gets_no_other_room(scaled, monkeypatch):
+    first, second = Player(), Player()
+    with monkeypatch.context() as patched:
+        patched.setattr(Table, "remove", lambda self, place, timeout_s: False)
+        assert first.seat.leave(0.01) == ["rtm-decode", "rtm-render"]
+        assert not first.line.play.stop_paced(0.01)
+    third = Player()
+    assert ours() == ["rtm-decode", "rtm-decode-2", "rtm-play", "rtm-play-2", "rtm-render", "rtm-render-2"]
+    until(lambda: third.send() or third.played > 0, scaled(10.0))
+    third.stop(scaled(5.0))
+    second.stop(scaled(5.0))
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_child_of_fork_has_no_pool_and_may_make_one(scaled):
