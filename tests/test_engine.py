@@ -286,12 +286,14 @@ def test_engines_share_their_threads_and_end_in_any_order(scaled):
         assert sorted(shared) == ["rtm-control", "rtm-decode", "rtm-play", "rtm-render"]
         for engine in (engines[3], engines[0]):
             until(lambda engine=engine: engine.stats().frames_played_total > 1_600, scaled(20.0))
-            stopped_in_time(engine, scaled)
+            engine.stop()
+            assert engine.state == "closed"
         late = Engine(quiet(server.media_url, credentials=credentials))
         late.start()
         for engine in (late, engines[5], engines[1], engines[2], engines[4]):
             until(lambda engine=engine: engine.stats().frames_played_total > 1_600, scaled(20.0))
-            stopped_in_time(engine, scaled)
+            engine.stop()
+            assert engine.state == "closed"
     assert not [engine for engine in engines if engine._left_behind]
 
 
