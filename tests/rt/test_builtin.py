@@ -7,10 +7,10 @@ import sys
 
 import numpy as np
 import pytest
-from numba import carray
 
 from rtmedia.rt.builtin import API_DTYPE, BUFFER_DTYPE, builtin, call_0, call_1, call_3, memory_of, python_api
 from rtmedia.rt.kernel import kernel, pointer_void
+from rtmedia.rt.later import carray
 from rtmedia.rt.memory import view_i8, view_u1
 
 DTYPE = np.dtype([*API_DTYPE.descr, *BUFFER_DTYPE.descr, ("calls", "i8")])
