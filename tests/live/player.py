@@ -79,7 +79,7 @@ def play(
     listen
         Whether anybody reads the engine's events.
     config
-        Of ``rtmedia.Config``; ``jitter`` may be a dictionary.
+        Of ``rtmedia.Config``; ``jitter`` and ``realtime`` may be dictionaries.
     """
     request = {
         "config": {"metrics_interval_s": 0, **config},
@@ -176,6 +176,8 @@ def main(request: dict[str, Any], answer: Path) -> None:
         settings["jitter"] = Jitter(**settings["jitter"])
     if "effects" in settings:
         settings["effects"] = tuple(settings["effects"])
+    if "realtime" in settings:
+        settings["realtime"] = rtmedia.Realtime(**settings["realtime"])
     events: list[dict[str, Any]] = []
     facts: dict[str, Any] = {}
 
