@@ -1,4 +1,6 @@
 # make demo    hear it: installs what is needed, then plays the built-in conversation
+# make bench   every benchmark, a report of them in out/report.md; ARGS="--tiny", ARGS="ring latency";
+#              PEERS=peers installs what others wrote, too
 # make test    every test, the live ones included where a sound server can be had
 #
 # VENV=dir PYTHON=python3.12 SYSTEM_PACKAGES=no   see tools/setup.sh
@@ -40,11 +42,8 @@ $(VENV)/lint:
 	@sh tools/setup.sh $(VENV) lint
 
 bench:
-	@sh tools/setup.sh $(VENV) audio bench
-	@mkdir -p out
-	@for file in benchmarks/[a-z]*.py; do \
-		echo; $(VENV)/bin/python $$file --json out/$$(basename $$file .py).json $(ARGS) || exit 1; \
-	done
+	@sh tools/setup.sh $(VENV) audio bench $(PEERS)
+	@$(RUN) rtmedia bench --out out $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache

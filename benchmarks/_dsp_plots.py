@@ -15,17 +15,11 @@ _COLOURS = ("#c0392b", "#e59866", "#2c3e50", "#5d8aa8", "#7fb069", "#b5a642", "#
 
 def plot(folder: Path, tables: Mapping[str, Table]) -> list[Path]:
     """For each set of clips: bars by noise, and quality against time. Needs matplotlib."""
-    try:
-        import matplotlib
-    except ImportError:
-        raise SystemExit("drawing needs matplotlib: pip install rtmedia[bench]") from None
-    matplotlib.use("Agg")
-    folder.mkdir(parents=True, exist_ok=True)
     made = []
     for name, table in tables.items():
         subject, _, what = name.partition(": ")
         words = "-".join(subject.replace(",", "").replace("'", "").split())
-        file = folder / f"{words}-{'time' if what.startswith('gain') else 'noise'}.png"
+        file = folder / f"dsp_quality-{words}-{'time' if what.startswith('gain') else 'noise'}.png"
         if what == "dOVRL by noise":
             _bars(file, f"DNSMOS overall gained over the noisy input: {subject}", table)
         elif what.startswith("gain over"):

@@ -103,8 +103,6 @@ def bulk_call(bulk: Callable[[Sound], Sound], sound: Sound) -> Callable[[], None
 def main() -> None:
     asked = arguments(__doc__ or "")
     peers, missing = suppressors()
-    if missing:
-        print(f"not installed, left out: {'; '.join(missing)}")
     blocks = 3 if asked.tiny else 3000
     streams = {peer.name: peer.open for peer in peers if peer.open is not None}
     calls: dict[str, Callable[[], Any]] = {**frame_times(streams), COMPILED: compiled_times()}

@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 from _bench import Row, compare, interleaved, optional, parser_for, report
 from _speech import VOICES, prompts
-from numba import carray
 
 from rtmedia.dsp.meters import Meter, loudness
 from rtmedia.dsp.normalizer import LoudnessNormalizer
 from rtmedia.ports import RATES_HZ, Format
 from rtmedia.rt.kernel import call_effect, kernel, pointer_f4, pointer_f8
+from rtmedia.rt.later import carray
 from rtmedia.sim.script import conversation
 
 Sound = npt.NDArray[np.float32]
@@ -189,8 +189,6 @@ def main() -> None:
     rows = [row for rate_hz in (16_000, 48_000) for channels in (1, 2) for row in per_block(rate_hz, channels, rounds)]
     for rate_hz in (16_000, 48_000):
         rows += offline(rate_hz, seconds, 1 if asked.tiny else 15, pyloudnorm)
-    if missing:
-        print(f"not installed and left out: {', '.join(missing)}")
     report(__doc__ or "", rows, asked, facts, missing=missing)
 
 

@@ -173,7 +173,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--peer", nargs="*", metavar="WORD", help="only peers whose name holds one of these words, and ours")
     parser.add_argument("--all-windows", action="store_true", help="DNSMOS over every window of 9 s, not only the one in the middle")
     parser.add_argument("--no-extras", action="store_true", help="without the near-clean clips and the steps")
-    parser.add_argument("--plot", type=Path, metavar="FOLDER", help="draw the results there")
     asked: argparse.Namespace = parser.parse_args()
     return asked
 
@@ -181,8 +180,6 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     asked = arguments()
     peers, missing = suppressors()
-    if missing:
-        print(f"not installed, left out: {'; '.join(missing)}")
     if asked.peer:
         peers = [peer for peer in peers if peer.name == OURS or any(word.lower() in peer.name.lower() for word in asked.peer)]
     rows, ratios = short_times(peers, 3 if asked.tiny else 500)
@@ -216,12 +213,13 @@ def main() -> None:
         if judged:
             shown |= tables(name, judged, peers, ratios)
     clips = [{"peer": entry.peer, **asdict(entry.spec), **asdict(entry.score)} for judged in sets.values() for entry in judged]
-    report(__doc__ or "", rows, asked, shown | facts, clips=[_without_nan(clip) for clip in clips], missing=missing)
-    if asked.plot:
+
+    def draw(folder: Path) -> list[Path]:
         from _dsp_plots import plot
 
-        for path in plot(asked.plot, shown):
-            print(path)
+        return plot(folder, shown)
+
+    report(__doc__ or "", rows, asked, shown | facts, clips=[_without_nan(clip) for clip in clips], missing=missing, draw=draw)
 
 
 def _without_nan(row: Mapping[str, Any]) -> dict[str, Any]:

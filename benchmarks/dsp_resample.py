@@ -209,8 +209,6 @@ def timed(name: str, peers: dict[str, Stream], in_hz: int, blocks: int) -> tuple
 def main() -> None:
     asked = arguments(__doc__ or "")
     peers, missing = makers()
-    if missing:
-        print(f"not installed, left out: {', '.join(missing)}")
     rows: list[Row] = []
     facts: dict[str, list[dict[str, Any]]] = {}
     for in_hz, out_hz in PAIRS[:1] if asked.tiny else PAIRS:

@@ -9,7 +9,7 @@ over another's; means of ratios are geometric. J does not charge the gaps that r
 oracles do: beside NetEQ the ratio stands a second time, with them. The networks are in two parts, see `_jitter_sets.py`: those that may
 be tuned on, and those that are held out.
 
-``--plots DIR`` draws the figures, ``--only NAME`` keeps networks whose name contains it, ``--no-seeds`` leaves the models out.
+``--plot FOLDER`` draws the figures, ``--only NAME`` keeps networks whose name contains it, ``--no-seeds`` leaves the models out.
 """
 
 from __future__ import annotations
@@ -237,7 +237,6 @@ def _tell(text: str) -> None:
 
 def _parsed() -> argparse.Namespace:
     parser = parser_for(__doc__ or "")
-    parser.add_argument("--plots", metavar="DIR", type=Path, help="draw the figures there (needs matplotlib)")
     parser.add_argument("--only", metavar="NAME", default="", help="networks whose name contains this")
     parser.add_argument("--no-seeds", action="store_true", help="recorded networks only")
     return parser.parse_args()
@@ -286,18 +285,18 @@ def main() -> None:
         ],
         "curves": {case.name: curve for case, curve in curves.items()},
     }
-    if aiortc.__globals__["JitterBuffer"] is None:
-        print("aiortc is not installed: that peer is left out (pip install -e .[peers])")
-    report(__doc__ or "", [], asked, facts, **kept)
-    if asked.plots is not None:
-        from _jitter_plots import draw
+    missing = [] if aiortc.__globals__["JitterBuffer"] is not None else ["aiortc (pip install -e .[peers])"]
+
+    def draw(folder: Path) -> list[Path]:
+        from _jitter_plots import draw as draw_figures
 
         bounds = {}
         for case in curves:
             trace = case.trace()
             bounds[case] = {price: limits(trace, float(price)) for price in ((10_000,) if asked.tiny else ORACLE_PRICES_MS)}
-        for path in draw(asked.plots, on_record, on_models, curves, bounds):
-            print(path)
+        return draw_figures(folder, on_record, on_models, curves, bounds)
+
+    report(__doc__ or "", [], asked, facts, missing=missing, draw=draw, **kept)
 
 
 if __name__ == "__main__":

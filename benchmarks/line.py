@@ -19,7 +19,6 @@ from collections.abc import Callable
 
 import numpy as np
 from _bench import Row, arguments, compare, interleaved, report
-from numba import carray
 
 from rtmedia.codec import codec_named
 from rtmedia.ports import EPOCH_SHIFT, FLAG_NEW_EPOCH, Effect
@@ -30,6 +29,7 @@ from rtmedia.rooms.line import Line
 from rtmedia.rooms.walk import deliver, tick
 from rtmedia.rt.clock import now_ns
 from rtmedia.rt.kernel import copy_octets, kernel, pointer_void
+from rtmedia.rt.later import carray
 from rtmedia.rt.memory import view_i8
 from rtmedia.rt.ring import ring_skip
 from rtmedia.sim.script import conversation
@@ -52,8 +52,8 @@ COPIES = 16  # a copy is shorter than reading the clock
 _RECORD_OCTETS = WIRE_DTYPE.itemsize
 
 
-@kernel("i8(i8, i8, i8, i8, i8, i8, i8, i8, i8, i8, i8, i8)")
-def timed_walk(wire_records, wire_octets, decode, render, play, messages, payloads, out, frames, ticks, at_ns, spent):
+@kernel("i8(i8, i8, i8, i8, i8, i8, i8, i8, i8, i8)")
+def timed_walk(decode, render, play, messages, payloads, out, frames, ticks, at_ns, spent):
     """Ticks through the line, the nanoseconds of each at address `spent`; returns how many messages were delivered.
 
     `messages` end with one that never arrives.
@@ -64,7 +64,7 @@ def timed_walk(wire_records, wire_octets, decode, render, play, messages, payloa
         now = at_ns + (i + 1) * 10_000_000
         before = now_ns()
         while carray(pointer_void(messages + taken * _RECORD_OCTETS), 1, WIRE_DTYPE)[0].arrival_ns <= now:
-            deliver(wire_records, wire_octets, decode, messages + taken * _RECORD_OCTETS, payloads + taken * 640)
+            deliver(decode, messages + taken * _RECORD_OCTETS, payloads + taken * 640)
             taken += 1
         tick(play, decode, render, out, frames, now)
         times[i] = now_ns() - before
@@ -110,7 +110,7 @@ def line_peer(device_rate_hz: int, effects: tuple[Effect, ...], records: np.ndar
     held = np.frombuffer(octets, np.uint8)
     out = np.zeros((device_rate_hz // 100, 1), np.float32)
     spent = np.zeros(SEGMENT, np.int64)
-    rooms = (line.decode.wire_records.address, line.decode.wire_octets.address, line.decode.address, line.render.address, line.play.address)
+    rooms = (line.decode.address, line.render.address, line.play.address)
     at, clock_ns = 0, START_NS
 
     def segment() -> np.ndarray:

@@ -300,10 +300,15 @@ class Engine:
 
     def _build(self) -> None:
         """All memory, the sink, the loopback server. No thread yet."""
+        config = self.config
+        if config.source.startswith("loopback:"):
+            from rtmedia.sim.loopback import LoopbackServer
+
+            self._server = LoopbackServer(config.source)
+            self._server.begin()  # it starts while the kernels load
         from rtmedia.io.sinks import make_sink
         from rtmedia.rooms.control import Control
 
-        config = self.config
         sink = make_sink(config.sink, config.device)
         device_rate_hz = sink.open(config.channels, config.device_rate_hz, config.rate_hz)
         self._sink = sink
@@ -313,10 +318,8 @@ class Engine:
             from rtmedia.capture.writing import Capture
 
             self._capture = Capture(config.capture, config, line, self._control)
-        if config.source.startswith("loopback:"):
-            from rtmedia.sim.loopback import LoopbackServer
-
-            self._server = LoopbackServer(config.source).start()
+        if self._server is not None:
+            self._server.start()
         self._receive, self._tokens = make_source(
             config, line, stopping=self._stopping, write_transcript=self._take_transcript, emit=self._emit, server=self._server
         )

@@ -91,7 +91,8 @@ class Codec(Protocol):
 
 #: write(arrival_ns, seq, media_time_ns, flags, payload) -> written; False when the wire ring is full.
 #: seq is the 32-bit number from the wire; media_time_ns is media time on the sender's clock, or
-#: `NO_MEDIA_TIME` where the packet carries none.
+#: `NO_MEDIA_TIME` where the packet carries none. The payload is good during the call only: it may lie in the
+#: connection's buffer, which the next read overwrites.
 WireWriter = Callable[[int, int, int, int, "bytes | bytearray | memoryview"], bool]
 
 NO_MEDIA_TIME = -(2**63)

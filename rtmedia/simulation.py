@@ -282,7 +282,7 @@ class _Walk:
         self._payload_addresses = int(self._octets.ctypes.data) + np.append(0, np.cumsum(self._records["length"]))
         self._records_address = int(self._records.ctypes.data)
         decode = line.decode
-        self._rooms = (decode.wire_records.address, decode.wire_octets.address, decode.address, line.render.address, line.play.address)
+        self._rooms = (decode.address, line.render.address, line.play.address)
         self._at = 0  # in the records
         self._text_at = 0
 

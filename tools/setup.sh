@@ -89,7 +89,7 @@ prepare_audio() {
 
 prepare_sound_server() {
     command -v pulseaudio >/dev/null && command -v parec >/dev/null && ls /usr/lib/*/alsa-lib/libasound_module_pcm_pulse.so >/dev/null 2>&1 && return
-    system_packages "a sound server for the live tests" pulseaudio pulseaudio-utils libasound2-plugins || say "live tests will be skipped: $WHY_NOT"
+    system_packages "a sound server for live tests and benchmarks" pulseaudio pulseaudio-utils libasound2-plugins || say "live tests will be skipped, live benchmarks will do less: $WHY_NOT"
 }
 
 # install_package EXTRA,...: or nothing, for the package alone.
@@ -111,7 +111,7 @@ if [ -f "$stamp" ] && [ "$(key)" = "$(cat "$stamp")" ]; then
 fi
 
 make_environment
-case " $* " in *" test "*) prepare_sound_server ;; esac
+case " $* " in *" test "* | *" bench "*) prepare_sound_server ;; esac
 
 say "installing rtmedia${*:+ with $*} (the first time takes a minute or two)"
 extras=$(for extra; do [ "$extra" = audio ] || printf '%s,' "$extra"; done)

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from rtmedia.cli.bench import bench
 from rtmedia.cli.demo import demo
 from rtmedia.cli.devices import devices
 from rtmedia.cli.doctor import doctor
@@ -24,7 +25,7 @@ from rtmedia.cli.serve import serve
 from rtmedia.cli.simulate import simulate
 from rtmedia.cli.warmup import warmup
 
-COMMANDS = (demo, play, serve, devices, simulate, replay, process, doctor, warmup)
+COMMANDS = (demo, play, serve, devices, simulate, replay, process, doctor, warmup, bench)
 
 
 class Commands(TyperGroup):

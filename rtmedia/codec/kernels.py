@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import carray
 
 from rtmedia.ports import CodecInstance, Format
 from rtmedia.rt.kernel import CODEC_SIGNATURE, callback, kernel, pointer_void
+from rtmedia.rt.later import carray
 from rtmedia.rt.memory import aligned_zeros, view_f4, view_u1
 from rtmedia.rt.plugin import DecoderInstance
 

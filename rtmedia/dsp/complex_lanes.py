@@ -6,88 +6,27 @@ quarter, loads and stores take two addresses (parts in two arrays) or one (parts
 
 from __future__ import annotations
 
-import operator
+from typing import TYPE_CHECKING, Any
 
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.core.datamodel import models
-from numba.extending import intrinsic, lower_builtin, register_model, type_callable
+from rtmedia.dsp.lanes import LANES, in_all_lanes, shuffled
+from rtmedia.rt.later import Later, intrinsic, ir, types
 
-from rtmedia.dsp.lanes import LANES, float8, in_all_lanes, shuffled
+if TYPE_CHECKING:
+    from rtmedia.dsp import lane_types
 
-_VECTOR = ir.VectorType(ir.FloatType(), LANES)
-_WIDE = ir.VectorType(ir.FloatType(), 2 * LANES)
-
-
-class _Complex8(types.Type):  # type: ignore[misc]
-    def __init__(self) -> None:
-        super().__init__(name="complex64x8")
-
-
-complex8 = _Complex8()
-
-
-@register_model(_Complex8)
-class _Complex8Model(models.StructModel):  # type: ignore[misc]
-    def __init__(self, manager, fe_type):  # type: ignore[no-untyped-def]
-        super().__init__(manager, fe_type, [("re", float8), ("im", float8)])
-
-
-def _parts(context, builder, value):  # type: ignore[no-untyped-def]
-    proxy = cgutils.create_struct_proxy(complex8)(context, builder, value)
-    return proxy.re, proxy.im
-
-
-def _whole(context, builder, re, im):  # type: ignore[no-untyped-def]
-    proxy = cgutils.create_struct_proxy(complex8)(context, builder)
-    proxy.re, proxy.im = re, im
-    return proxy._getvalue()
+lane_types: Any = Later("rtmedia.dsp.lane_types")
 
 
 def _mirror(builder, vector):  # type: ignore[no-untyped-def]
-    return shuffled(builder, vector, ir.Constant(_VECTOR, ir.Undefined), list(range(LANES - 1, -1, -1)))
+    return shuffled(builder, vector, ir.Constant(lane_types.VECTOR, ir.Undefined), list(range(LANES - 1, -1, -1)))
 
 
-def _load(builder, address, vector=_VECTOR):  # type: ignore[no-untyped-def]
-    return builder.load(builder.inttoptr(address, vector.as_pointer()), align=4)
+def _load(builder, address, vector=None):  # type: ignore[no-untyped-def]
+    return builder.load(builder.inttoptr(address, (vector or lane_types.VECTOR).as_pointer()), align=4)
 
 
 def _store(builder, address, value):  # type: ignore[no-untyped-def]
     builder.store(value, builder.inttoptr(address, value.type.as_pointer()), align=4)
-
-
-def _sums(symbol, build):  # type: ignore[no-untyped-def]
-    @type_callable(symbol)
-    def _typed(context):  # type: ignore[no-untyped-def]
-        return lambda a, b: complex8 if isinstance(a, _Complex8) and isinstance(b, _Complex8) else None
-
-    @lower_builtin(symbol, _Complex8, _Complex8)
-    def _lowered(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        (ar, ai), (br, bi) = (_parts(context, builder, value) for value in args)
-        return _whole(context, builder, getattr(builder, build)(ar, br), getattr(builder, build)(ai, bi))
-
-
-for _symbol, _build in ((operator.add, "fadd"), (operator.sub, "fsub")):
-    _sums(_symbol, _build)
-
-
-@type_callable(operator.mul)
-def _product_type(context):  # type: ignore[no-untyped-def]
-    return lambda a, b: complex8 if isinstance(a, _Complex8) and (b is complex8 or b is float8) else None
-
-
-@lower_builtin(operator.mul, _Complex8, _Complex8)
-def _product(context, builder, signature, args):  # type: ignore[no-untyped-def]
-    (ar, ai), (br, bi) = (_parts(context, builder, value) for value in args)
-    re = builder.fsub(builder.fmul(ar, br), builder.fmul(ai, bi))
-    return _whole(context, builder, re, builder.fadd(builder.fmul(ar, bi), builder.fmul(ai, br)))
-
-
-@lower_builtin(operator.mul, _Complex8, type(float8))
-def _scaled(context, builder, signature, args):  # type: ignore[no-untyped-def]
-    re, im = _parts(context, builder, args[0])
-    return _whole(context, builder, builder.fmul(re, args[1]), builder.fmul(im, args[1]))
 
 
 @intrinsic
@@ -95,10 +34,10 @@ def times_i(typingctx, value):  # type: ignore[no-untyped-def]
     """A quarter turn to the left: ``(-im, re)``."""
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        re, im = _parts(context, builder, args[0])
-        return _whole(context, builder, builder.fneg(im), re)
+        re, im = lane_types.parts(context, builder, args[0])
+        return lane_types.whole(context, builder, builder.fneg(im), re)
 
-    return complex8(complex8), codegen
+    return lane_types.complex8(lane_types.complex8), codegen
 
 
 @intrinsic
@@ -106,10 +45,10 @@ def conjugate(typingctx, value):  # type: ignore[no-untyped-def]
     """``(re, -im)``."""
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        re, im = _parts(context, builder, args[0])
-        return _whole(context, builder, re, builder.fneg(im))
+        re, im = lane_types.parts(context, builder, args[0])
+        return lane_types.whole(context, builder, re, builder.fneg(im))
 
-    return complex8(complex8), codegen
+    return lane_types.complex8(lane_types.complex8), codegen
 
 
 @intrinsic
@@ -117,9 +56,9 @@ def load8c(typingctx, re_address, im_address):  # type: ignore[no-untyped-def]
     """Eight neighbours, parts in two arrays; any alignment."""
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        return _whole(context, builder, _load(builder, args[0]), _load(builder, args[1]))
+        return lane_types.whole(context, builder, _load(builder, args[0]), _load(builder, args[1]))
 
-    return complex8(types.int64, types.int64), codegen
+    return lane_types.complex8(types.int64, types.int64), codegen
 
 
 @intrinsic
@@ -127,11 +66,11 @@ def store8c(typingctx, re_address, im_address, value):  # type: ignore[no-untype
     """Write eight neighbours, parts in two arrays."""
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        for address, part in zip(args[:2], _parts(context, builder, args[2]), strict=True):
+        for address, part in zip(args[:2], lane_types.parts(context, builder, args[2]), strict=True):
             _store(builder, address, part)
         return context.get_dummy_value()
 
-    return types.void(types.int64, types.int64, complex8), codegen
+    return types.void(types.int64, types.int64, lane_types.complex8), codegen
 
 
 @intrinsic
@@ -139,9 +78,9 @@ def load8c_mirrored(typingctx, re_address, im_address):  # type: ignore[no-untyp
     """As `load8c`, the last of them in the first lane."""
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        return _whole(context, builder, *(_mirror(builder, _load(builder, address)) for address in args))
+        return lane_types.whole(context, builder, *(_mirror(builder, _load(builder, address)) for address in args))
 
-    return complex8(types.int64, types.int64), codegen
+    return lane_types.complex8(types.int64, types.int64), codegen
 
 
 @intrinsic
@@ -149,11 +88,11 @@ def store8c_mirrored(typingctx, re_address, im_address, value):  # type: ignore[
     """As `store8c`, the last lane to the first place."""
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        for address, part in zip(args[:2], _parts(context, builder, args[2]), strict=True):
+        for address, part in zip(args[:2], lane_types.parts(context, builder, args[2]), strict=True):
             _store(builder, address, _mirror(builder, part))
         return context.get_dummy_value()
 
-    return types.void(types.int64, types.int64, complex8), codegen
+    return types.void(types.int64, types.int64, lane_types.complex8), codegen
 
 
 @intrinsic
@@ -161,11 +100,11 @@ def load8c_pairs(typingctx, address):  # type: ignore[no-untyped-def]
     """Eight neighbours, parts in turn: sixteen float32, the even ones real."""
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        wide = _load(builder, args[0], _WIDE)
-        nothing = ir.Constant(_WIDE, ir.Undefined)
-        return _whole(context, builder, *(shuffled(builder, wide, nothing, list(range(part, 2 * LANES, 2))) for part in (0, 1)))
+        wide = _load(builder, args[0], lane_types.WIDE)
+        nothing = ir.Constant(lane_types.WIDE, ir.Undefined)
+        return lane_types.whole(context, builder, *(shuffled(builder, wide, nothing, list(range(part, 2 * LANES, 2))) for part in (0, 1)))
 
-    return complex8(types.int64), codegen
+    return lane_types.complex8(types.int64), codegen
 
 
 @intrinsic
@@ -174,10 +113,10 @@ def store8c_pairs(typingctx, address, value):  # type: ignore[no-untyped-def]
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
         order = [lane + part * LANES for lane in range(LANES) for part in (0, 1)]
-        _store(builder, args[0], shuffled(builder, *_parts(context, builder, args[1]), order))
+        _store(builder, args[0], shuffled(builder, *lane_types.parts(context, builder, args[1]), order))
         return context.get_dummy_value()
 
-    return types.void(types.int64, complex8), codegen
+    return types.void(types.int64, lane_types.complex8), codegen
 
 
 @intrinsic
@@ -190,9 +129,9 @@ def load8c_same(typingctx, address):  # type: ignore[no-untyped-def]
             at = builder.add(args[0], ir.IntType(64)(4 * part))
             value = builder.load(builder.inttoptr(at, ir.FloatType().as_pointer()), align=4)
             parts.append(in_all_lanes(builder, value))
-        return _whole(context, builder, *parts)
+        return lane_types.whole(context, builder, *parts)
 
-    return complex8(types.int64), codegen
+    return lane_types.complex8(types.int64), codegen
 
 
 def _transposed(builder, rows):  # type: ignore[no-untyped-def]
@@ -212,13 +151,13 @@ def _transposed(builder, rows):  # type: ignore[no-untyped-def]
 @intrinsic
 def load8c_columns(typingctx, re_address, im_address):  # type: ignore[no-untyped-def]
     """Eight rows of eight, one behind the other, parts in two arrays: their eight columns, as a tuple."""
-    columns = types.UniTuple(complex8, LANES)
+    columns = types.UniTuple(lane_types.complex8, LANES)
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
         parts = []
         for address in args:
             rows = [_load(builder, builder.add(address, ir.IntType(64)(4 * LANES * row))) for row in range(LANES)]
             parts.append(_transposed(builder, rows))
-        return context.make_tuple(builder, columns, [_whole(context, builder, re, im) for re, im in zip(*parts, strict=True)])
+        return context.make_tuple(builder, columns, [lane_types.whole(context, builder, re, im) for re, im in zip(*parts, strict=True)])
 
     return columns(types.int64, types.int64), codegen

@@ -21,7 +21,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import carray
 
 from rtmedia.dsp.compressor_curve import (
     copy_clean,
@@ -38,6 +37,7 @@ from rtmedia.dsp.simd import log2_8
 from rtmedia.dsp.simd_f8 import sine8
 from rtmedia.dsp.state import header_dtype
 from rtmedia.rt.kernel import EFFECT_SIGNATURE, callback, copy_octets, kernel, pointer_void
+from rtmedia.rt.later import carray
 from rtmedia.rt.memory import view_f4
 from rtmedia.rt.plugin import TAKEN_FIELDS, WISH_FIELDS, take_wishes
 

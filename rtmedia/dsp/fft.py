@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import carray
 
 from rtmedia.dsp.complex_lanes import (
     conjugate,
@@ -37,6 +36,7 @@ from rtmedia.dsp.lanes import all8
 from rtmedia.dsp.state import header_dtype, make_state
 from rtmedia.errors import ConfigError
 from rtmedia.rt.kernel import kernel, pointer_void
+from rtmedia.rt.later import carray
 from rtmedia.rt.memory import view_f4
 
 _HALF = np.float32(0.5)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import carray
 
 from rtmedia.dsp.fft import fft_real, ifft_real
 from rtmedia.dsp.high_pass import PAST, high_pass
@@ -17,6 +16,7 @@ from rtmedia.dsp.lanes import all8, load8, store8, sum8
 from rtmedia.dsp.state import header_dtype
 from rtmedia.dsp.suppress import COUNTERS, GUARD, IM, RE, ROW, ROWS, seed_noise, suppress
 from rtmedia.rt.kernel import EFFECT_SIGNATURE, callback, kernel, load_acquire, pointer_void, store_release
+from rtmedia.rt.later import carray
 from rtmedia.rt.memory import view_f4, view_i8
 from rtmedia.rt.plugin import TAKEN_FIELDS, WISH_FIELDS, take_wishes
 

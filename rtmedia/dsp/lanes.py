@@ -9,35 +9,15 @@ reordered or fused: the same bits wherever the code runs. Where the machine's ve
 
 from __future__ import annotations
 
-import operator
+from typing import TYPE_CHECKING, Any
 
-from llvmlite import ir
-from numba import types
-from numba.core.datamodel import models
-from numba.extending import intrinsic, lower_builtin, register_model, type_callable
+from rtmedia.rt.later import Later, intrinsic, ir, types
+
+if TYPE_CHECKING:
+    from rtmedia.dsp import lane_types
 
 LANES = 8
-
-
-class _Float8(types.Type):  # type: ignore[misc]
-    def __init__(self) -> None:
-        super().__init__(name="float32x8")
-
-
-float8 = _Float8()
-_VECTOR = ir.VectorType(ir.FloatType(), LANES)
-_WORDS = ir.VectorType(ir.IntType(32), LANES)
-
-
-@register_model(_Float8)
-class _Float8Model(models.PrimitiveModel):  # type: ignore[misc]
-    def __init__(self, manager, fe_type):  # type: ignore[no-untyped-def]
-        super().__init__(manager, fe_type, _VECTOR)
-
-
-def _is_lanes(*given):  # type: ignore[no-untyped-def]
-    """Whether these types are lanes or single float32, and at least one of them lanes."""
-    return any(isinstance(a, _Float8) for a in given) and all(isinstance(a, _Float8) or a == types.float32 for a in given)
+lane_types: Any = Later("rtmedia.dsp.lane_types")
 
 
 def shuffled(builder, first, second, order):  # type: ignore[no-untyped-def]
@@ -47,35 +27,8 @@ def shuffled(builder, first, second, order):  # type: ignore[no-untyped-def]
 
 def in_all_lanes(builder, value):  # type: ignore[no-untyped-def]
     """One float32 of LLVM as a vector."""
-    nothing = ir.Constant(_VECTOR, ir.Undefined)
+    nothing = ir.Constant(lane_types.VECTOR, ir.Undefined)
     return shuffled(builder, builder.insert_element(nothing, value, ir.IntType(32)(0)), nothing, [0] * LANES)
-
-
-def _wide(builder, given, value):  # type: ignore[no-untyped-def]
-    """A value of type `given`, lanes or a float32, as a vector of LLVM."""
-    return value if isinstance(given, _Float8) else in_all_lanes(builder, value)
-
-
-def _all_wide(builder, signature, args):  # type: ignore[no-untyped-def]
-    return [_wide(builder, given, value) for given, value in zip(signature.args, args, strict=True)]
-
-
-def _arithmetic(symbol, build):  # type: ignore[no-untyped-def]
-    """Teach numba one operator of two vectors, or of a vector and a float32."""
-
-    @type_callable(symbol)
-    def _typed(context):  # type: ignore[no-untyped-def]
-        return lambda a, b: float8 if _is_lanes(a, b) else None
-
-    for pair in ((_Float8, _Float8), (_Float8, types.Float), (types.Float, _Float8)):
-
-        @lower_builtin(symbol, *pair)
-        def _lowered(context, builder, signature, args):  # type: ignore[no-untyped-def]
-            return getattr(builder, build)(*_all_wide(builder, signature, args))
-
-
-for _symbol, _build in ((operator.add, "fadd"), (operator.sub, "fsub"), (operator.mul, "fmul"), (operator.truediv, "fdiv")):
-    _arithmetic(_symbol, _build)
 
 
 def _pointer(builder, address, lanes):  # type: ignore[no-untyped-def]
@@ -89,7 +42,7 @@ def load8(typingctx, address):  # type: ignore[no-untyped-def]
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
         return builder.load(_pointer(builder, args[0], LANES), align=4)
 
-    return float8(types.int64), codegen
+    return lane_types.float8(types.int64), codegen
 
 
 def _every_other(first):  # type: ignore[no-untyped-def]
@@ -97,7 +50,7 @@ def _every_other(first):  # type: ignore[no-untyped-def]
         both = builder.load(_pointer(builder, args[0], 2 * LANES), align=4)
         return shuffled(builder, both, ir.Constant(both.type, ir.Undefined), list(range(first, 2 * LANES, 2)))
 
-    return float8(types.int64), codegen
+    return lane_types.float8(types.int64), codegen
 
 
 @intrinsic
@@ -120,7 +73,7 @@ def store8(typingctx, address, value):  # type: ignore[no-untyped-def]
         builder.store(args[1], _pointer(builder, args[0], LANES), align=4)
         return context.get_dummy_value()
 
-    return types.void(types.int64, float8), codegen
+    return types.void(types.int64, lane_types.float8), codegen
 
 
 @intrinsic
@@ -132,7 +85,7 @@ def store8_pairs(typingctx, address, first, second):  # type: ignore[no-untyped-
         builder.store(shuffled(builder, args[1], args[2], order), _pointer(builder, args[0], 2 * LANES), align=4)
         return context.get_dummy_value()
 
-    return types.void(types.int64, float8, float8), codegen
+    return types.void(types.int64, lane_types.float8, lane_types.float8), codegen
 
 
 @intrinsic
@@ -140,11 +93,11 @@ def store8_twice(typingctx, address, value):  # type: ignore[no-untyped-def]
     """Write sixteen float32 at an address, each lane twice in a row: one number for two interleaved channels."""
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        both = shuffled(builder, args[1], ir.Constant(_VECTOR, ir.Undefined), [lane // 2 for lane in range(2 * LANES)])
+        both = shuffled(builder, args[1], ir.Constant(lane_types.VECTOR, ir.Undefined), [lane // 2 for lane in range(2 * LANES)])
         builder.store(both, _pointer(builder, args[0], 2 * LANES), align=4)
         return context.get_dummy_value()
 
-    return types.void(types.int64, float8), codegen
+    return types.void(types.int64, lane_types.float8), codegen
 
 
 @intrinsic
@@ -154,7 +107,7 @@ def all8(typingctx, value):  # type: ignore[no-untyped-def]
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
         return in_all_lanes(builder, args[0])
 
-    return float8(types.float32), codegen
+    return lane_types.float8(types.float32), codegen
 
 
 @intrinsic
@@ -164,7 +117,7 @@ def load8_same(typingctx, address):  # type: ignore[no-untyped-def]
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
         return in_all_lanes(builder, builder.load(builder.inttoptr(args[0], ir.FloatType().as_pointer()), align=4))
 
-    return float8(types.int64), codegen
+    return lane_types.float8(types.int64), codegen
 
 
 @intrinsic
@@ -172,9 +125,9 @@ def count8(typingctx):  # type: ignore[no-untyped-def]
     """0, 1, 2 … 7."""
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        return ir.Constant(_VECTOR, [float(lane) for lane in range(LANES)])
+        return ir.Constant(lane_types.VECTOR, [float(lane) for lane in range(LANES)])
 
-    return float8(), codegen
+    return lane_types.float8(), codegen
 
 
 @intrinsic
@@ -182,10 +135,12 @@ def where_less(typingctx, a, b, then, otherwise):  # type: ignore[no-untyped-def
     """In each lane, `then` where `a` is less than `b`, else `otherwise` (so too where one of them is NaN)."""
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        a, b, then, otherwise = _all_wide(builder, signature, args)
+        a, b, then, otherwise = lane_types.all_wide(builder, signature, args)
         return builder.select(builder.fcmp_ordered("<", a, b), then, otherwise)
 
-    return (float8(a, b, then, otherwise), codegen) if _is_lanes(a, b) or _is_lanes(then, otherwise) else None
+    return (
+        (lane_types.float8(a, b, then, otherwise), codegen) if lane_types.is_lanes(a, b) or lane_types.is_lanes(then, otherwise) else None
+    )
 
 
 @intrinsic
@@ -193,10 +148,10 @@ def min8(typingctx, a, b):  # type: ignore[no-untyped-def]
     """The lesser in each lane; `a` where one of them is NaN."""
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        a, b = _all_wide(builder, signature, args)
+        a, b = lane_types.all_wide(builder, signature, args)
         return builder.select(builder.fcmp_ordered("<", b, a), b, a)
 
-    return (float8(a, b), codegen) if _is_lanes(a, b) else None
+    return (lane_types.float8(a, b), codegen) if lane_types.is_lanes(a, b) else None
 
 
 @intrinsic
@@ -208,10 +163,10 @@ def least8(typingctx, a, b):  # type: ignore[no-untyped-def]
     """
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        a, b = (builder.bitcast(value, _WORDS) for value in _all_wide(builder, signature, args))
-        return builder.bitcast(builder.select(builder.icmp_unsigned("<", b, a), b, a), _VECTOR)
+        a, b = (builder.bitcast(value, lane_types.WORDS) for value in lane_types.all_wide(builder, signature, args))
+        return builder.bitcast(builder.select(builder.icmp_unsigned("<", b, a), b, a), lane_types.VECTOR)
 
-    return (float8(a, b), codegen) if _is_lanes(a, b) else None
+    return (lane_types.float8(a, b), codegen) if lane_types.is_lanes(a, b) else None
 
 
 @intrinsic
@@ -219,10 +174,10 @@ def max8(typingctx, a, b):  # type: ignore[no-untyped-def]
     """The greater in each lane; `a` where one of them is NaN."""
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        a, b = _all_wide(builder, signature, args)
+        a, b = lane_types.all_wide(builder, signature, args)
         return builder.select(builder.fcmp_ordered(">", b, a), b, a)
 
-    return (float8(a, b), codegen) if _is_lanes(a, b) else None
+    return (lane_types.float8(a, b), codegen) if lane_types.is_lanes(a, b) else None
 
 
 @intrinsic
@@ -230,17 +185,19 @@ def finite_or(typingctx, value, otherwise):  # type: ignore[no-untyped-def]
     """In each lane, `value` where it is finite, else `otherwise`."""
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        value, otherwise = _all_wide(builder, signature, args)
+        value, otherwise = lane_types.all_wide(builder, signature, args)
         # What is not finite has no difference from itself that is a number.
-        finite = builder.fcmp_ordered("ord", builder.fsub(value, value), ir.Constant(_VECTOR, [0.0] * LANES))
+        finite = builder.fcmp_ordered("ord", builder.fsub(value, value), ir.Constant(lane_types.VECTOR, [0.0] * LANES))
         return builder.select(finite, value, otherwise)
 
-    return (float8(value, otherwise), codegen) if _is_lanes(value, otherwise) else None
+    return (lane_types.float8(value, otherwise), codegen) if lane_types.is_lanes(value, otherwise) else None
 
 
 def magnitude(builder, value):  # type: ignore[no-untyped-def]
     """A vector of LLVM without its signs."""
-    return builder.bitcast(builder.and_(builder.bitcast(value, _WORDS), ir.Constant(_WORDS, [0x7FFFFFFF] * LANES)), _VECTOR)
+    return builder.bitcast(
+        builder.and_(builder.bitcast(value, lane_types.WORDS), ir.Constant(lane_types.WORDS, [0x7FFFFFFF] * LANES)), lane_types.VECTOR
+    )
 
 
 @intrinsic
@@ -250,13 +207,13 @@ def abs8(typingctx, value):  # type: ignore[no-untyped-def]
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
         return magnitude(builder, args[0])
 
-    return float8(float8), codegen
+    return lane_types.float8(lane_types.float8), codegen
 
 
 def folded(builder, lanes, join):  # type: ignore[no-untyped-def]
     """A vector of LLVM made one float32: lanes meet four apart, then two, then neighbours: the least rounding, the shortest chain."""
     for width in (4, 2, 1):
-        turned = shuffled(builder, lanes, ir.Constant(_VECTOR, ir.Undefined), [(lane + width) % LANES for lane in range(LANES)])
+        turned = shuffled(builder, lanes, ir.Constant(lane_types.VECTOR, ir.Undefined), [(lane + width) % LANES for lane in range(LANES)])
         lanes = join(lanes, turned)
     return builder.extract_element(lanes, ir.IntType(32)(0))
 
@@ -265,7 +222,7 @@ def _extreme(sign):  # type: ignore[no-untyped-def]
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
         return folded(builder, args[0], lambda a, b: builder.select(builder.fcmp_ordered(sign, a, b), a, b))
 
-    return types.float32(float8), codegen
+    return types.float32(lane_types.float8), codegen
 
 
 @intrinsic
@@ -275,7 +232,7 @@ def sum8(typingctx, value):  # type: ignore[no-untyped-def]
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
         return folded(builder, args[0], builder.fadd)
 
-    return types.float32(float8), codegen
+    return types.float32(lane_types.float8), codegen
 
 
 @intrinsic

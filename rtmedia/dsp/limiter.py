@@ -30,7 +30,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import carray
 
 from rtmedia.dsp.lanes import LANES, abs8, all8, largest8, load8, load8_even, load8_odd, store8, store8_pairs, sum8, where_less
 from rtmedia.dsp.simd import exp2_f4, log2_f4
@@ -38,6 +37,7 @@ from rtmedia.dsp.state import check_range, header_dtype, make_state
 from rtmedia.dsp.true_peak import AHEAD, MOST, TAPS, true_peak8
 from rtmedia.ports import Format
 from rtmedia.rt.kernel import EFFECT_SIGNATURE, callback, kernel, pointer_void
+from rtmedia.rt.later import carray
 from rtmedia.rt.memory import view_f4, view_i8
 from rtmedia.rt.plugin import TAKEN_FIELDS, WISH_FIELDS, Instance, take_wishes
 from rtmedia.units import frames_of_ms, gain_of_db

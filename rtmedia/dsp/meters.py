@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from numba import carray
 
 from rtmedia.dsp.k_weighting import LOW_HZ, k_weight, make_k_weighting, take_energy
 from rtmedia.dsp.level import measure
@@ -37,6 +36,7 @@ from rtmedia.dsp.state import header_dtype, make_state
 from rtmedia.errors import ConfigError
 from rtmedia.ports import Format
 from rtmedia.rt.kernel import EFFECT_SIGNATURE, callback, kernel, pointer_void
+from rtmedia.rt.later import carray
 from rtmedia.rt.memory import view_f4, view_f8
 from rtmedia.rt.plugin import WISH_FIELDS, Instance
 from rtmedia.units import db_of_gain, frames_of_ms

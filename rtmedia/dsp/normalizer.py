@@ -28,13 +28,13 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import carray
 
 from rtmedia.dsp.k_weighting import k_weight, make_k_weighting, take_energy
 from rtmedia.dsp.loudness import BLOCK_HOPS, SILENT_LUFS, TICK_MS, lufs, ring_gated, ring_mean
 from rtmedia.dsp.state import check_range, header_dtype, make_state
 from rtmedia.ports import Format
 from rtmedia.rt.kernel import EFFECT_SIGNATURE, callback, kernel, pointer_void
+from rtmedia.rt.later import carray
 from rtmedia.rt.memory import view_f4, view_f8
 from rtmedia.rt.plugin import TAKEN_FIELDS, WISH_FIELDS, Instance, take_wishes
 from rtmedia.units import frames_of_ms, gain_of_db

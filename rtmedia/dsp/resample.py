@@ -21,13 +21,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import carray
 
 from rtmedia.dsp.simd import LANES, dot_f4, four_dots_f4
 from rtmedia.dsp.state import header_dtype, make_state
 from rtmedia.errors import ConfigError
 from rtmedia.ports import RATES_HZ, Block
 from rtmedia.rt.kernel import kernel, pointer_void
+from rtmedia.rt.later import carray
 from rtmedia.rt.memory import is_block, view_block
 
 #: Taps per phase at the lower of the two rates: 1.5 ms of delay at 16 kHz.

@@ -11,13 +11,10 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
 from rtmedia.dsp.lanes import LANES as LANES
-from rtmedia.dsp.lanes import float8, folded, shuffled
+from rtmedia.dsp.lanes import folded, lane_types, shuffled
+from rtmedia.rt.later import cgutils, intrinsic, ir, types
 
 
 @intrinsic
@@ -143,7 +140,7 @@ def log2_f4(typingctx, x):  # type: ignore[no-untyped-def]
 @intrinsic
 def log2_8(typingctx, x):  # type: ignore[no-untyped-def]
     """`log2_f4` of eight lanes, the same bits."""
-    return float8(float8), _log2
+    return lane_types.float8(lane_types.float8), _log2
 
 
 @intrinsic
@@ -155,4 +152,4 @@ def exp2_f4(typingctx, x):  # type: ignore[no-untyped-def]
 @intrinsic
 def exp2_8(typingctx, x):  # type: ignore[no-untyped-def]
     """`exp2_f4` of eight lanes, the same bits."""
-    return float8(float8), _exp2
+    return lane_types.float8(lane_types.float8), _exp2

@@ -13,14 +13,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
-from rtmedia.dsp.lanes import LANES, float8
-
-_SINGLE, _DOUBLE = (ir.VectorType(real, LANES) for real in (ir.FloatType(), ir.DoubleType()))
-_WORD, _LONG = (ir.VectorType(ir.IntType(bits), LANES) for bits in (32, 64))
+from rtmedia.dsp.lanes import LANES, lane_types
+from rtmedia.rt.later import intrinsic, ir, types
 
 #: 2^f for |f| <= 1/2: relative error 1.1e-12.
 _EXP2 = (
@@ -76,9 +71,9 @@ def _polynomial(builder, coefficients, x):  # type: ignore[no-untyped-def]
     square = builder.fmul(x, x)
     halves = []
     for part in (coefficients[0::2], coefficients[1::2]):
-        total = _all(_DOUBLE, part[-1])
+        total = _all(lane_types.DOUBLES, part[-1])
         for coefficient in reversed(part[:-1]):
-            total = builder.fadd(builder.fmul(total, square), _all(_DOUBLE, coefficient))
+            total = builder.fadd(builder.fmul(total, square), _all(lane_types.DOUBLES, coefficient))
         halves.append(total)
     return builder.fadd(halves[0], builder.fmul(halves[1], x))
 
@@ -91,21 +86,21 @@ def power8(typingctx, x, log2_base):  # type: ignore[no-untyped-def]
     """
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        log2_base = ir.Constant(_DOUBLE, ir.Undefined)
+        log2_base = ir.Constant(lane_types.DOUBLES, ir.Undefined)
         log2_base = builder.insert_element(log2_base, args[1], ir.IntType(32)(0))
-        log2_base = builder.shuffle_vector(log2_base, ir.Constant(_DOUBLE, ir.Undefined), _all(_WORD, 0))
-        y = builder.fmul(builder.fpext(args[0], _DOUBLE), log2_base)
-        low, high = _all(_DOUBLE, -1000.0), _all(_DOUBLE, 1000.0)
+        log2_base = builder.shuffle_vector(log2_base, ir.Constant(lane_types.DOUBLES, ir.Undefined), _all(lane_types.WORDS, 0))
+        y = builder.fmul(builder.fpext(args[0], lane_types.DOUBLES), log2_base)
+        low, high = _all(lane_types.DOUBLES, -1000.0), _all(lane_types.DOUBLES, 1000.0)
         y = builder.select(builder.fcmp_ordered(">", y, low), y, low)
         y = builder.select(builder.fcmp_ordered("<", y, high), y, high)
-        shifted = builder.fadd(y, _all(_DOUBLE, _ROUND))
-        part = _polynomial(builder, _EXP2, builder.fsub(y, builder.fsub(shifted, _all(_DOUBLE, _ROUND))))
+        shifted = builder.fadd(y, _all(lane_types.DOUBLES, _ROUND))
+        part = _polynomial(builder, _EXP2, builder.fsub(y, builder.fsub(shifted, _all(lane_types.DOUBLES, _ROUND))))
         # The integer in the last bits goes to the exponent's place; what stands above it is shifted out.
-        exponent = builder.shl(builder.bitcast(shifted, _LONG), _all(_LONG, 52))
-        scaled = builder.bitcast(builder.add(builder.bitcast(part, _LONG), exponent), _DOUBLE)
-        return builder.fptrunc(scaled, _SINGLE)
+        exponent = builder.shl(builder.bitcast(shifted, lane_types.LONGS), _all(lane_types.LONGS, 52))
+        scaled = builder.bitcast(builder.add(builder.bitcast(part, lane_types.LONGS), exponent), lane_types.DOUBLES)
+        return builder.fptrunc(scaled, lane_types.VECTOR)
 
-    return float8(float8, types.float64), codegen
+    return lane_types.float8(lane_types.float8, types.float64), codegen
 
 
 @intrinsic
@@ -113,22 +108,24 @@ def log10_8(typingctx, x):  # type: ignore[no-untyped-def]
     """Decimal logarithm of each lane, rounded as fdlibm's ``log10f`` does."""
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        bits = builder.bitcast(args[0], _WORD)
+        bits = builder.bitcast(args[0], lane_types.WORDS)
         # fdlibm: x = 2^n y with y in [1, 2) for n >= 0 and in [1/2, 1) for n < 0
-        n = builder.sub(builder.ashr(bits, _all(_WORD, 23)), _all(_WORD, 127))
-        n = builder.add(n, builder.lshr(n, _all(_WORD, 31)))
-        y = builder.sub(bits, builder.shl(n, _all(_WORD, 23)))
-        exponent = builder.ashr(builder.sub(y, _all(_WORD, _ROOT_HALF)), _all(_WORD, 23))  # the mantissa lies around 1
-        mantissa = builder.bitcast(builder.sub(y, builder.shl(exponent, _all(_WORD, 23))), _SINGLE)
-        t = builder.fpext(builder.fsub(mantissa, _all(_SINGLE, 1.0)), _DOUBLE)  # exact
-        whole = builder.fmul(builder.sitofp(exponent, _DOUBLE), _all(_DOUBLE, math.log(2)))
-        natural = builder.fptrunc(builder.fadd(whole, builder.fmul(t, _polynomial(builder, _LN, t))), _SINGLE)
-        real = builder.sitofp(n, _SINGLE)
-        low, scale, high = (_all(_SINGLE, _float32(bits)) for bits in (0x355427DB, 0x3EDE5BD9, 0x3E9A2080))
+        n = builder.sub(builder.ashr(bits, _all(lane_types.WORDS, 23)), _all(lane_types.WORDS, 127))
+        n = builder.add(n, builder.lshr(n, _all(lane_types.WORDS, 31)))
+        y = builder.sub(bits, builder.shl(n, _all(lane_types.WORDS, 23)))
+        exponent = builder.ashr(
+            builder.sub(y, _all(lane_types.WORDS, _ROOT_HALF)), _all(lane_types.WORDS, 23)
+        )  # the mantissa lies around 1
+        mantissa = builder.bitcast(builder.sub(y, builder.shl(exponent, _all(lane_types.WORDS, 23))), lane_types.VECTOR)
+        t = builder.fpext(builder.fsub(mantissa, _all(lane_types.VECTOR, 1.0)), lane_types.DOUBLES)  # exact
+        whole = builder.fmul(builder.sitofp(exponent, lane_types.DOUBLES), _all(lane_types.DOUBLES, math.log(2)))
+        natural = builder.fptrunc(builder.fadd(whole, builder.fmul(t, _polynomial(builder, _LN, t))), lane_types.VECTOR)
+        real = builder.sitofp(n, lane_types.VECTOR)
+        low, scale, high = (_all(lane_types.VECTOR, _float32(bits)) for bits in (0x355427DB, 0x3EDE5BD9, 0x3E9A2080))
         z = builder.fadd(builder.fmul(real, low), builder.fmul(scale, natural))
         return builder.fadd(z, builder.fmul(real, high))
 
-    return float8(float8), codegen
+    return lane_types.float8(lane_types.float8), codegen
 
 
 @intrinsic
@@ -136,7 +133,7 @@ def sine8(typingctx, x):  # type: ignore[no-untyped-def]
     """Sine of each lane, for angles between -pi/2 and pi/2."""
 
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
-        x = builder.fpext(args[0], _DOUBLE)
-        return builder.fptrunc(builder.fmul(x, _polynomial(builder, _SINE, builder.fmul(x, x))), _SINGLE)
+        x = builder.fpext(args[0], lane_types.DOUBLES)
+        return builder.fptrunc(builder.fmul(x, _polynomial(builder, _SINE, builder.fmul(x, x))), lane_types.VECTOR)
 
-    return float8(float8), codegen
+    return lane_types.float8(lane_types.float8), codegen

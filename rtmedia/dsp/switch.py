@@ -23,12 +23,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import carray
 
 from rtmedia.dsp.state import header_dtype, make_state
 from rtmedia.errors import ConfigError
 from rtmedia.ports import Block, Effect, EffectInstance, Format
 from rtmedia.rt.kernel import EFFECT_SIGNATURE, call_effect, callback, copy_octets, kernel, pointer_void
+from rtmedia.rt.later import carray
 from rtmedia.rt.memory import aligned_zeros, view_f4
 from rtmedia.rt.plugin import MAX_WISHES, TAKEN_FIELDS, WISH_FIELDS, Instance, take_wishes, wishes_take, wishes_write
 from rtmedia.units import frames_of_ms

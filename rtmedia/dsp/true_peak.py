@@ -14,11 +14,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
-from rtmedia.dsp.lanes import LANES, float8, magnitude
+from rtmedia.dsp.lanes import LANES, lane_types, magnitude
+from rtmedia.rt.later import intrinsic, ir, types
 
 TAPS = 12
 #: The newest frame that a value needs lies so many frames after the frame before which it is interpolated.
@@ -74,4 +72,4 @@ def true_peak8(typingctx, address):  # type: ignore[no-untyped-def]
             largest = larger(pair, largest)
         return largest
 
-    return float8(types.int64), codegen
+    return lane_types.float8(types.int64), codegen

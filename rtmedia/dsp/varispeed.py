@@ -15,12 +15,12 @@ Source: J. O. Smith, P. Gossett, *A flexible sampling-rate conversion method*, I
 from __future__ import annotations
 
 import numpy as np
-from numba import carray
 
 from rtmedia.dsp.resample import RateInstance, check_order, cut_for, polyphase, taps_for
 from rtmedia.dsp.simd import four_dots_f4
 from rtmedia.dsp.state import header_dtype, make_state
 from rtmedia.rt.kernel import kernel, pointer_void
+from rtmedia.rt.later import carray
 from rtmedia.rt.memory import view_block, view_f4
 
 #: Places between two input frames at which the low-pass is tabulated, a power of two: 49 kB for equal rates.

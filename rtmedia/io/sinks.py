@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from importlib.metadata import entry_points
 from typing import Any, cast
 
 from rtmedia.errors import ConfigError
@@ -45,6 +44,8 @@ def make_sink(spec: str, device: str | None = None) -> Sink:
     name, _, target = spec.partition(":")
     made = _built_in(name)
     if made is None:
+        from importlib.metadata import entry_points  # here: it takes as long to import as half of a sound library
+
         for entry in entry_points(group=GROUP):
             if entry.name == name:
                 made = entry.load()

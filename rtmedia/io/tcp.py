@@ -25,6 +25,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from rtmedia.errors import SourceError
+from rtmedia.io.waiting import NOTHING, Receiver
 from rtmedia.protocol.session import Aborted
 from rtmedia.units import NS_PER_S
 
@@ -48,11 +49,11 @@ class TcpStream:
     deadline_ns : int
         Monotonic time after which ``recv`` and ``send`` raise `TimeoutError` instead of waiting.
     read_ns : int
-        When the octets that ``recv`` gave out last had been read from the socket.
+        When the octets that ``recv`` or ``recv_into`` gave out last had been read from the socket.
     octets_received : int
         From the socket, ever.
     allowance_octets : int
-        What ``recv`` still gives out before it raises `TooMuch`.
+        What ``recv`` still gives out before it raises `TooMuch`; a handshake's limit.
     head : bytearray
         The first octets received, for errors during a handshake.
 
@@ -68,8 +69,11 @@ class TcpStream:
         self.allowance_octets = _HEAD_LIMIT_OCTETS
         self.head = bytearray()
         self._socket: socket.socket | None = None
-        self._chunk = b""
+        self._chunk = b""  # of a handshake: read, and not yet given out
         self._at = 0
+        self._receiver: Receiver | None = None  # where reading needs neither TLS nor another system's ways
+        self._pending: Callable[[], int] | None = None  # TLS: octets that were decrypted and not yet read
+        self._is_drained = False  # by the last read
         self._closed = False
         self._aborted = False
         self._lock = threading.Lock()  # between abort and close: a closed file number may belong to somebody else
@@ -98,6 +102,8 @@ class TcpStream:
             self._tunnel(host, port, proxy.username, proxy.password)
         if tls is not None:
             self._start_tls(tls, host)
+        elif Receiver.works_here():
+            self._receiver = Receiver(self.fileno(), self._wake_out.fileno())
 
     def _connect(self, host: str, port: int) -> None:
         addresses = self._resolve(host, port)
@@ -177,6 +183,7 @@ class TcpStream:
         self._unwatch()
         wrapped = context.wrap_socket(self._socket, server_hostname=host, do_handshake_on_connect=False)
         self._socket = wrapped
+        self._pending = wrapped.pending
         self._when_ready(selectors.EVENT_READ, wrapped.do_handshake)
 
     # --- as a socket ---------------------------------------------------------------------------------------
@@ -195,6 +202,51 @@ class TcpStream:
         if self.allowance_octets < 0:
             raise TooMuch
         return octets
+
+    def rest(self) -> bytes:
+        """What ``recv`` has read and not given out, for the one who reads on with ``recv_into``. Once."""
+        rest, self._chunk = self._chunk[self._at :], b""
+        self._at = 0
+        return rest
+
+    def recv_into(self, room: memoryview) -> int:
+        """Read what has come into `room`, and wait for it if need be; returns how many octets, 0 at the end of the stream.
+
+        Raises
+        ------
+        TimeoutError
+            Nothing came before `deadline_ns`; what had come already is read even after it.
+        OSError, ssl.SSLError
+            As the system says.
+        Aborted
+            `abort` was called.
+        """
+        if self._aborted:
+            raise Aborted("the connection was aborted")
+        receiver = self._receiver
+        if receiver is not None:
+            count = receiver.into(room, self.deadline_ns)
+            if count > 0:
+                self.read_ns = receiver.read_ns
+                self.octets_received += count
+                return count
+            self._check(None)
+            if count == NOTHING:
+                raise TimeoutError("the deadline has passed")
+            # The end, an error, a signal: the socket's own words for it follow.
+        elif self._is_drained:
+            # A packet every 20 ms finds the socket empty each time: asking it first would cost one call more, and,
+            # beside threads that keep the interpreter busy, one more wait for it.
+            self._wait(selectors.EVENT_READ, look=True)
+        try:
+            count = self._when_ready(selectors.EVENT_READ, self._open_socket().recv_into, room)
+        except ssl.SSLEOFError:
+            return 0  # gone without a TLS goodbye
+        self.read_ns = time.monotonic_ns()
+        self.octets_received += count
+        # TLS reads no further than the record that it gives out of; what it holds of that, no selector sees.
+        self._is_drained = count < len(room) and (self._pending is None or not self._pending())
+        return count
 
     def _read(self) -> bytes:
         self._check(None)
@@ -253,6 +305,7 @@ class TcpStream:
 
     def _drop_socket(self) -> None:
         self._unwatch()
+        self._receiver = None
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -265,17 +318,17 @@ class TcpStream:
         if now_ns is not None and now_ns >= self.deadline_ns:
             raise TimeoutError("the deadline has passed")
 
-    def _wait(self, event: int) -> None:
-        """Until the socket is ready for `event`: the one place where this stream waits."""
+    def _wait(self, event: int, *, look: bool = False) -> None:
+        """Until the socket is ready for `event`: the one place where this stream waits. `look`: once even after the deadline."""
         now_ns = time.monotonic_ns()
-        self._check(now_ns)
+        self._check(None if look else now_ns)
         assert self._socket is not None
         if not self._watched:
             self._selector.register(self._socket, event)
         elif self._watched != event:
             self._selector.modify(self._socket, event)
         self._watched = event
-        ready = self._selector.select((self.deadline_ns - now_ns) / NS_PER_S)
+        ready = self._selector.select(max(0, self.deadline_ns - now_ns) / NS_PER_S)
         self._check(None)
         if not ready:
             raise TimeoutError("the deadline has passed")

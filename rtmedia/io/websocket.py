@@ -1,8 +1,9 @@
-"""The WebSocket connection of a stream: websocket-client for handshake and frames, everything else here.
+"""The WebSocket connection of a stream: websocket-client shakes hands and sends, everything else is here.
 
 The library's own loop (``run_forever``) is not used: it hides when a message was read, how a pong was matched and
-who waits for what. Here one thread owns the connection, each call has a deadline, a frame of which a part has come
-is kept for the next call, and `WebSocketConnection.abort` ends any wait at once.
+who waits for what. Nor does it read: it copies each message several times on the way (`rtmedia.io.frames`). Here one
+thread owns the connection, each call has a deadline, a frame of which a part has come is kept for the next call, and
+`WebSocketConnection.abort` ends any wait at once.
 
 Errors of the library are translated, and during the handshake not even chained: there they hold the request, and
 so the token.
@@ -22,20 +23,15 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import websocket
 
 from rtmedia.errors import AuthError, SourceError, WireError
-from rtmedia.io.tcp import TcpStream, TooMuch
+from rtmedia.io.frames import CLOSE, PING, PONG, TEXT, Control, FramingError, MessageReader
+from rtmedia.io.tcp import TcpStream
 from rtmedia.protocol.oauth import Token
 from rtmedia.protocol.retry import parse_retry_after
-from rtmedia.protocol.session import Aborted, ConnectionEnded, refusal
+from rtmedia.protocol.session import ConnectionEnded, refusal
 from rtmedia.units import NS_PER_MS, NS_PER_S, without_query
 
-_TEXT, _BINARY, _CONTINUED = websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY, websocket.ABNF.OPCODE_CONT
-_CLOSE, _PING, _PONG = websocket.ABNF.OPCODE_CLOSE, websocket.ABNF.OPCODE_PING, websocket.ABNF.OPCODE_PONG
-#: RFC 6455 section 5.5.
-_CONTROL_LIMIT_OCTETS = 125
 #: Headers, and the body of a refusal, of one handshake.
 _HANDSHAKE_LIMIT_OCTETS = 262_144
-#: Headers of one frame: 2 octets, 8 of length, 4 of mask.
-_FRAME_HEADER_OCTETS = 14
 #: What we send is tiny; a peer that takes none of it for so long is gone.
 _SEND_TIMEOUT_S = 5.0
 
@@ -94,16 +90,12 @@ class WebSocketConnection:
         self._handshake_timeout_s = handshake_timeout_s
         self._ping_interval_ns = int(ping_interval_s * NS_PER_S)
         self._pong_timeout_ns = int(pong_timeout_s * NS_PER_S)
-        self._message_limit = message_limit_octets
         self._scopes = scopes
         self._tls = tls
         self._stream = TcpStream()
-        # Text is decoded here, so the library's validator (pure Python, seconds for a megabyte) stays off; and one
-        # thread owns the connection, so its locks do too.
-        self._frames: Any = websocket.WebSocket(skip_utf8_validation=True, enable_multithread=False)
+        self._reader = MessageReader(message_limit_octets)
+        self._library: Any = websocket.WebSocket(enable_multithread=False)  # one thread owns it: no locks
         self._open = False
-        self._parts: bytearray | None = None  # a fragmented message so far
-        self._parts_are_text = False
         self._pings_sent = 0
         self._ping_ns = 0  # when the ping without a pong was sent; 0: there is none
         self._alarm_ns = 0  # when to look after ping and pong
@@ -134,7 +126,7 @@ class WebSocketConnection:
         now_ns = time.monotonic_ns()
         self._stream.read_ns = now_ns
         self._alarm_ns = now_ns + self._ping_interval_ns
-        self._allow_one_frame()
+        self._reader.feed(self._stream.rest())  # what came right behind the handshake
         self._open = True
 
     def _try_open(self) -> SourceError | None:
@@ -147,8 +139,8 @@ class WebSocketConnection:
             tls = (self._tls or ssl.create_default_context()) if secure else None
             self._stream.open(host, port or (443 if secure else 80), tls=tls)
             self._stream.allowance_octets = _HANDSHAKE_LIMIT_OCTETS
-            self._frames.connect(socket=self._stream, redirect_limit=0, **self._request())
-            if self._frames.getstatus() != 101:  # releases of the library differ in what they do with a redirect
+            self._library.connect(socket=self._stream, redirect_limit=0, **self._request())
+            if self._library.getstatus() != 101:  # releases of the library differ in what they do with a redirect
                 return self._refused(websocket.WebSocketException())
         except SourceError as exc:  # aborted, or the proxy's
             return exc.with_traceback(None)  # its frames are the library's, and hold the request
@@ -204,12 +196,12 @@ class WebSocketConnection:
         Aborted
             `abort` was called.
         """
-        self._send(text.encode(), _TEXT)
+        self._send(text.encode(), TEXT)
 
     def _send(self, payload: bytes, opcode: int) -> None:
         self._stream.deadline_ns = time.monotonic_ns() + int(_SEND_TIMEOUT_S * NS_PER_S)
         try:
-            self._frames.send(payload, opcode)
+            self._library.send(payload, opcode)
         except SourceError:
             raise
         except Exception as exc:
@@ -217,8 +209,10 @@ class WebSocketConnection:
 
     # --- receiving -----------------------------------------------------------------------------------------
 
-    def receive(self, timeout_s: float) -> tuple[str | bytes, int] | None:
+    def receive(self, timeout_s: float) -> tuple[str | memoryview, int] | None:
         """The next message and the monotonic time at which its last octets were read; None if none came in time.
+
+        A binary message lies in the connection's own buffer, and is good until the next call: copy what is to be kept.
 
         Ill-formed UTF-8 in a text is replaced, not punished as RFC 6455 section 8.1 has it: a caption cut in the
         middle of a letter must not cost the audio of a reconnect.
@@ -232,80 +226,63 @@ class WebSocketConnection:
         Aborted
             `abort` was called.
         """
-        stream = self._stream
-        deadline_ns = time.monotonic_ns() + int(timeout_s * NS_PER_S)
+        stream, reader = self._stream, self._reader
+        deadline_ns = 0  # what is here already is given out without a look at the clock
         while True:
-            stream.deadline_ns = min(deadline_ns, self._alarm_ns)
-            frame = self._read_frame()
-            if frame is not None:
-                message = self._take(frame)
+            try:
+                message = reader.next()
+            except FramingError as exc:
+                raise self._broken(exc.code, str(exc)) from None
+            if message is not None:
                 arrival_ns = stream.read_ns
+                if type(message) is not Control:
+                    if arrival_ns >= self._alarm_ns:
+                        self._keep_alive()
+                    return message, arrival_ns  # type: ignore[return-value]
+                self._act_on(message)
                 if arrival_ns >= self._alarm_ns:
                     self._keep_alive()
-                if message is not None:
-                    return message, arrival_ns
             now_ns = time.monotonic_ns()
-            if frame is None and now_ns >= self._alarm_ns:
-                self._keep_alive()
-            if now_ns >= deadline_ns:
-                return None
+            if not deadline_ns:
+                deadline_ns = now_ns + int(timeout_s * NS_PER_S)
+            elif now_ns >= deadline_ns:
+                return None  # a flood of control frames is not worth more time
+            if message is None:
+                stream.deadline_ns = min(deadline_ns, self._alarm_ns)
+                if not self._read_more():
+                    now_ns = time.monotonic_ns()
+                    if now_ns >= self._alarm_ns:
+                        self._keep_alive()
+                    if now_ns >= deadline_ns:
+                        return None
 
-    def _read_frame(self) -> Any:
-        """A whole frame, or None at the deadline; the library keeps the part that has come."""
+    def _read_more(self) -> bool:
+        """Octets into the reader; False at the deadline."""
+        reader = self._reader
         try:
-            frame = self._frames.recv_frame()
-        except websocket.WebSocketTimeoutException:
-            return None
-        except Aborted:
-            raise
-        except TooMuch:
-            raise self._broken(1009, f"a message of more than {self._message_limit} octets") from None
-        except (websocket.WebSocketConnectionClosedException, OSError) as exc:
+            count = self._stream.recv_into(reader.room())
+        except TimeoutError:
+            return False
+        except OSError as exc:
             raise ConnectionEnded(1006, type(exc).__name__) from exc
-        except Exception as exc:
-            raise self._broken(1002, f"a frame that is none ({type(exc).__name__})") from exc
-        self._allow_one_frame()
-        if frame.mask_value:
-            raise self._broken(1002, "a masked frame")  # RFC 6455 section 5.1: a client must close
-        return frame
+        if not count:
+            raise ConnectionEnded(1006, "the peer closed the connection without a word")
+        reader.filled(count)
+        return True
 
-    def _allow_one_frame(self) -> None:
-        self._stream.allowance_octets = self._message_limit - len(self._parts or b"") + _FRAME_HEADER_OCTETS + _CONTROL_LIMIT_OCTETS
-
-    def _take(self, frame: Any) -> str | bytes | None:
-        """Act on a control frame; put fragments together; a whole message is returned."""
-        opcode, data = frame.opcode, frame.data
-        if opcode in (_BINARY, _TEXT):
-            if self._parts is not None:
-                raise self._broken(1002, "a new message inside a fragmented one")
-            if frame.fin:
-                return _text_of(data) if opcode == _TEXT else bytes(data)
-            self._parts, self._parts_are_text = bytearray(data), opcode == _TEXT
-            return None
-        if opcode == _CONTINUED:
-            if self._parts is None:
-                raise self._broken(1002, "a continuation of nothing")
-            if len(self._parts) + len(data) > self._message_limit:
-                raise self._broken(1009, f"a message of more than {self._message_limit} octets")
-            self._parts += data
-            if not frame.fin:
-                return None
-            whole, self._parts = bytes(self._parts), None
-            return _text_of(whole) if self._parts_are_text else whole
-        if len(data) > _CONTROL_LIMIT_OCTETS or not frame.fin:
-            raise self._broken(1002, "a control frame that is too long or fragmented")
-        if opcode == _PING:
-            self._send(data, _PONG)
-        elif opcode == _PONG:
-            self._take_pong(data)
+    def _act_on(self, frame: Control) -> None:
+        opcode, payload = frame
+        if opcode == PING:
+            self._send(payload, PONG)
+        elif opcode == PONG:
+            self._take_pong(payload)
         else:
-            self._take_close(data)
-        return None
+            self._take_close(payload)
 
     def _take_close(self, data: bytes) -> None:
         code = struct.unpack_from("!H", data)[0] if len(data) >= 2 else 1005
         self._say_goodbye(1000 if code == 1005 else code)
-        raise ConnectionEnded(code, self._shown(_text_of(data[2:])))
+        raise ConnectionEnded(code, self._shown(data[2:].decode("utf-8", "replace")))
 
     # --- keeping alive -------------------------------------------------------------------------------------
 
@@ -319,7 +296,7 @@ class WebSocketConnection:
         self._pings_sent += 1
         self._ping_ns = now_ns
         self._alarm_ns = now_ns + self._pong_timeout_ns
-        self._send(struct.pack("!Q", self._pings_sent), _PING)
+        self._send(struct.pack("!Q", self._pings_sent), PING)
 
     def _take_pong(self, data: bytes) -> None:
         # Pongs that answer nothing are allowed, and late ones are not to be mistaken for the present one.
@@ -341,7 +318,7 @@ class WebSocketConnection:
             self._open = False
             self._stream.deadline_ns = 0
             with contextlib.suppress(Exception):  # whoever is gone needs no goodbye
-                self._frames.send(struct.pack("!H", code), _CLOSE)
+                self._library.send(struct.pack("!H", code), CLOSE)
 
     def _shown(self, text: str) -> str:
         """The peer's words without the token, which it may echo."""
@@ -371,14 +348,12 @@ class WebSocketConnection:
             self._stream.deadline_ns = deadline_ns
             with contextlib.suppress(Exception):  # whatever happens now, the connection ends
                 while time.monotonic_ns() < deadline_ns:
-                    self._allow_one_frame()
-                    if self._frames.recv_frame().opcode == _CLOSE:
+                    message = self._reader.next()
+                    if type(message) is Control and message.opcode == CLOSE:
+                        break
+                    if message is None and not self._read_more():
                         break
         self._stream.close()
-
-
-def _text_of(data: bytes) -> str:
-    return bytes(data).decode("utf-8", "replace")
 
 
 def _with_token(url: str, value: str) -> str:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 
-from numba import carray
-
 from rtmedia.dsp.lpc import autocorrelate, dot
 from rtmedia.dsp.stretch import FLOOR_LEAST, FLOOR_RISE, FLOOR_START
 from rtmedia.jitter.conceal_state import AT_R, BACKGROUND, BACKGROUND_ORDER, HEADER
 from rtmedia.rt.kernel import kernel, pointer_void
+from rtmedia.rt.later import carray
 from rtmedia.rt.memory import view_block, view_f8
 
 

@@ -27,7 +27,6 @@ The store has one owner, the render thread: no lock, no atomics.
 from __future__ import annotations
 
 import numpy as np
-from numba import carray
 
 from rtmedia.dsp.stretch import noise_floor_update
 from rtmedia.jitter.conceal import background_update, conceal_next
@@ -56,6 +55,7 @@ from rtmedia.jitter.state import (
 )
 from rtmedia.jitter.timeline import buffer_available, merge_at_m, next_entry, ring_out, splice_now, store_read, wait_was_pause
 from rtmedia.rt.kernel import copy_octets, kernel, pointer_void
+from rtmedia.rt.later import carray
 from rtmedia.rt.memory import view_block, view_f4, view_f8
 
 #: Of a backlog that is skipped, so much stays at least: two packets.

@@ -26,8 +26,6 @@ from __future__ import annotations
 
 import math
 
-from numba import carray
-
 from rtmedia.dsp.lpc import autocorrelate, dot, levinson
 from rtmedia.jitter.background import background_update, clean, mean_square
 from rtmedia.jitter.conceal_make import conceal_make
@@ -48,6 +46,7 @@ from rtmedia.jitter.conceal_state import (
 from rtmedia.jitter.periods import heard_at, periods_begin
 from rtmedia.jitter.pitch import pitch_lag
 from rtmedia.rt.kernel import kernel, pointer_void
+from rtmedia.rt.later import carray
 from rtmedia.rt.memory import view_block, view_f8
 
 __all__ = ["background_update", "conceal_begin", "conceal_merge", "conceal_next", "conceal_state"]

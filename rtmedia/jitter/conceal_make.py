@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-from numba import carray
-
 from rtmedia.jitter.conceal_state import (
     AT_A,
     AT_RING,
@@ -18,6 +16,7 @@ from rtmedia.jitter.conceal_state import (
 from rtmedia.jitter.noise import gauss, resonate, xorshift
 from rtmedia.jitter.periods import periods_step, periods_value
 from rtmedia.rt.kernel import kernel, pointer_void
+from rtmedia.rt.later import carray
 from rtmedia.rt.memory import view_f8
 
 

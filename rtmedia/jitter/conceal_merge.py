@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import math
 
-from numba import carray
-
 from rtmedia.jitter.conceal_make import conceal_make
 from rtmedia.jitter.conceal_state import HEADER, MAX_FADE_S, PHASES
 from rtmedia.rt.kernel import kernel, pointer_void
+from rtmedia.rt.later import carray
 from rtmedia.rt.memory import view_block
 
 #: Slowest rise of the good audio after a faded concealment, per frame at 16 kHz (NetEQ).

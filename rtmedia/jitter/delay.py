@@ -29,10 +29,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import carray
 
 from rtmedia.jitter.target import PAUSE_MS, TARGET_DTYPE, set_target, target_constant, target_rebase, target_spike, target_update
 from rtmedia.rt.kernel import kernel, pointer_void
+from rtmedia.rt.later import carray
 from rtmedia.rt.memory import aligned_zeros
 
 BLOCKS = 256  # 64 s, more than two time constants of the weights

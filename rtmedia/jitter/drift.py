@@ -27,9 +27,9 @@ import math
 
 import numpy as np
 import numpy.typing as npt
-from numba import carray
 
 from rtmedia.rt.kernel import kernel, pointer_void
+from rtmedia.rt.later import carray
 from rtmedia.rt.memory import aligned_zeros
 
 #: The largest share by which the sound is played faster or slower.

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import carray
 
 from rtmedia.jitter.conceal_state import HEADER, PHASES, TAPS
 from rtmedia.rt.kernel import kernel, pointer_void
+from rtmedia.rt.later import carray
 from rtmedia.rt.memory import view_f8
 
 #: The loop takes in one more period each time so much has been played.

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import math
 
-from numba import carray
-
 from rtmedia.dsp.stretch import find_splice, quiet_limit, splice_window
 from rtmedia.jitter.delay import DELAY_DTYPE
 from rtmedia.jitter.splice_map import recall_mean_square, recall_splice
 from rtmedia.jitter.state import BUDGET_MS, BUFFER_DTYPE, ENTRY_DTYPE, LONGEST_LAG_MS, SHORTEST_LAG_MS, SPLICE_HISTORY_MS, WINDOW_MS
 from rtmedia.jitter.timeline import mean_square_at, next_entry
 from rtmedia.rt.kernel import kernel, pointer_void
+from rtmedia.rt.later import carray
 from rtmedia.rt.memory import view_block, view_f4, view_f8
 
 #: How far d may be above and below where it should be before a splice is worth hearing: below it, protection is less at once.

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from numba import carray
 
 from rtmedia.dsp.stretch import find_splice, noise_floor_update, quiet_limit
 from rtmedia.jitter.state import BUFFER_DTYPE, LONGEST_LAG_MS, SHORTEST_LAG_MS, SPLICE_HISTORY_MS, WINDOW_MS
 from rtmedia.rt.kernel import copy_octets, kernel, load_acquire, pointer_void, store_release
+from rtmedia.rt.later import carray
 from rtmedia.rt.memory import aligned_zeros, view_f4, view_f8
 
 FUTURES = WINDOW_MS // 10 + 1  # of 0, 10, … ms

@@ -24,9 +24,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import carray
 
 from rtmedia.rt.kernel import kernel, pointer_void
+from rtmedia.rt.later import carray
 
 #: Delays that are tried, ms. Two and a half near the low end, where a packet late by that much is a click more.
 LADDER_MS = (

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import carray
 
 from rtmedia.jitter.conceal import conceal_begin, conceal_merge
 from rtmedia.jitter.delay import delay_rebase, delay_update
@@ -27,6 +26,7 @@ from rtmedia.jitter.state import (
     STALL_MS,
 )
 from rtmedia.rt.kernel import copy_octets, kernel, pointer_void
+from rtmedia.rt.later import carray
 from rtmedia.rt.memory import view_block
 
 

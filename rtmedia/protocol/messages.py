@@ -15,13 +15,14 @@ class Media(NamedTuple):
         The 32-bit number from the wire; None where the message carries none.
     timestamp_ms : int or None
         Media time on the sender's clock, less than `MEDIA_TIME_LIMIT_MS` either way; 0 is a time like any other.
-    payload : bytes
-        Encoded audio, never empty.
+    payload : bytes or memoryview
+        Encoded audio, never empty. A view shows a part of the message it came in, and is good as long as that is: a
+        connection overwrites it at the next read. Whoever keeps it copies it.
     """
 
     seq: int | None
     timestamp_ms: int | None
-    payload: bytes
+    payload: bytes | memoryview
 
 
 class TranscriptMessage(NamedTuple):
@@ -61,4 +62,4 @@ class MediaProtocol(Protocol):
     @property
     def rejected(self) -> Mapping[str, int]: ...
     def subscribe(self) -> str: ...
-    def feed(self, message: str | bytes) -> Message | None: ...
+    def feed(self, message: str | bytes | memoryview) -> Message | None: ...

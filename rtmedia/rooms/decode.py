@@ -19,12 +19,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numba import carray
 
 from rtmedia.jitter.state import FLAG_END, FLAG_PAUSE_BEFORE
 from rtmedia.ports import EPOCH_SHIFT, FLAG_END_OF_STREAM, FLAG_NEW_EPOCH, NO_MEDIA_TIME, CodecInstance
 from rtmedia.rooms.doorways import DECODED_DTYPE, PACKET_DTYPE, WIRE_DTYPE
+from rtmedia.rt.builtin import API_DTYPE, BUFFER_DTYPE, builtin, call_0, call_1, call_3, memory_of, python_api
 from rtmedia.rt.kernel import call_codec, kernel, pointer_void
+from rtmedia.rt.later import carray
 from rtmedia.rt.memory import aligned_zeros, view_i8
 from rtmedia.rt.ring import (
     FrameRing,
@@ -95,7 +96,7 @@ DECODE_DTYPE = np.dtype(
 )
 
 
-#: A `rtmedia.ports.WireWriter` that only looks.
+#: A `rtmedia.ports.WireWriter` that only looks; what it keeps of the payload it must copy.
 WireTap = Callable[[int, int, int, int, "bytes | bytearray | memoryview"], None]
 
 
@@ -134,48 +135,71 @@ class Decode:
         state["tolerance"] = rate_hz * TOLERANCE_MS // 1000
         state["epoch"] = 0
         self.address = int(self.state.ctypes.data)
+        put = np.zeros(1, _PUT_DTYPE)
+        python_api(put)
+        put["decode"] = self.address
+        self._put = builtin(put_payload, put)
 
     def write(self, arrival_ns: int, seq: int, media_time_ns: int, flags: int, payload: bytes | bytearray | memoryview) -> bool:
-        """Put one payload on the wire ring (`rtmedia.ports.WireWriter`).
+        """Put one payload on the wire ring (`rtmedia.ports.WireWriter`): anything that lies in memory in one piece.
 
         Notes
         -----
         Thread: receive.   Real-time: wait-free; the call itself is Python's.
         """
-        octets = np.frombuffer(payload, np.uint8)
-        written = bool(
-            wire_write(
-                self.wire_records.address,
-                self.wire_octets.address,
-                arrival_ns,
-                seq,
-                media_time_ns,
-                flags,
-                octets.ctypes.data if len(octets) else 0,
-                len(octets),
-            )
-        )
+        written: bool = self._put(arrival_ns, seq, media_time_ns, flags, payload)
         if written and self.tap is not None:
             self.tap(arrival_ns, seq, media_time_ns, flags, payload)
         return written
 
 
-@kernel("i8(i8, i8, i8, i8, i8, i8, i8, i8)", keep_gil=True)
-def wire_write(records, octets, arrival_ns, seq, media_time_ns, flags, payload, length):
-    """One payload onto the wire ring, whole or not at all; returns 1 when it fitted."""
-    slot = ring_claim(records)
-    if slot == 0 or ring_writable(octets) < length:
+@kernel("i8(i8, i8, i8, i8, i8, i8, i8)")
+def wire_write(decode, arrival_ns, seq, media_time_ns, flags, payload, length):
+    """One payload onto the wire ring, whole or not at all; returns 1 when it fitted.
+
+    `decode` is the room's address; of its record only the rings are read, which never change.
+    """
+    d = carray(pointer_void(decode), 1, DECODE_DTYPE)[0]
+    slot = ring_claim(d.wire_records)
+    if slot == 0 or ring_writable(d.wire_octets) < length:
         return 0
     if length > 0:
-        ring_write(octets, payload, length)
+        ring_write(d.wire_octets, payload, length)
     record = carray(pointer_void(slot), 1, WIRE_DTYPE)[0]
     record.arrival_ns = arrival_ns
     record.seq = seq
     record.media_time_ns = media_time_ns
     record.flags = flags
     record.length = length
-    ring_commit(records)  # the octets were released before
+    ring_commit(d.wire_records)  # the octets were released before
     return 1
+
+
+#: The memory of `put_payload`.
+_PUT_DTYPE = np.dtype([*API_DTYPE.descr, *BUFFER_DTYPE.descr, ("decode", "i8")])
+_BUFFER_AT = API_DTYPE.itemsize
+
+
+@kernel("i8(i8, i8, i8)")
+def put_payload(me, arguments, count):
+    """put_payload(arrival_ns, seq, media_time_ns, flags, payload) -> whether it fitted; see `rtmedia.rt.builtin`."""
+    p = carray(pointer_void(memory_of(me)), 1, _PUT_DTYPE)[0]
+    if count != 5:
+        call_0(p.bad_argument)
+        return 0
+    given = view_i8(arguments, 5)
+    arrival_ns = call_1(p.as_int64, given[0])
+    seq = call_1(p.as_int64, given[1])
+    media_time_ns = call_1(p.as_int64, given[2])
+    flags = call_1(p.as_int64, given[3])
+    if (arrival_ns == -1 or seq == -1 or media_time_ns == -1 or flags == -1) and call_0(p.error) != 0:
+        return 0
+    buffer = memory_of(me) + _BUFFER_AT
+    if call_3(p.get_buffer, given[4], buffer, 0) & 0xFFFFFFFF != 0:
+        return 0
+    fitted = wire_write(p.decode, arrival_ns, seq, media_time_ns, flags, p.address, p.length)
+    call_1(p.release_buffer, buffer)
+    return call_1(p.from_bool, fitted)
 
 
 @kernel("i8(i8, i8)")

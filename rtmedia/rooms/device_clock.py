@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import carray
 
 from rtmedia.rt.kernel import kernel, pointer_void
+from rtmedia.rt.later import carray
 from rtmedia.rt.memory import aligned_zeros
 
 BANDWIDTH_HZ = 0.1  # fast enough for a sound card's drift, slow against its bursts

@@ -8,13 +8,13 @@ of their own (file, null) through `paced_loop`; the simulation calls it directly
 from __future__ import annotations
 
 import numpy as np
-from numba import carray
 
 from rtmedia.ports import Block
 from rtmedia.rooms.doorways import MARK_DTYPE
 from rtmedia.rt.cell import Cell, cell_write
 from rtmedia.rt.clock import now_ns, sleep_ns
 from rtmedia.rt.kernel import callback, kernel, load_acquire, pointer_void, store_release
+from rtmedia.rt.later import carray
 from rtmedia.rt.memory import aligned_zeros, load_word, store_word, view_block, view_f8, view_i8
 from rtmedia.rt.ring import FrameRing, RecordRing, ring_claim, ring_commit, ring_read, ring_write
 from rtmedia.rt.thread import thread_id

@@ -50,7 +50,10 @@ class Connection(Protocol):
     def octets_received(self) -> int: ...
     def open(self, token: Token | None) -> None: ...
     def send(self, text: str) -> None: ...
-    def receive(self, timeout_s: float) -> tuple[str | bytes, int] | None: ...
+    def receive(self, timeout_s: float) -> tuple[str | bytes | memoryview, int] | None:
+        """A message and its arrival; a view is good until the next call."""
+        ...
+
     def close(self) -> None: ...
     def abort(self) -> None: ...
 
@@ -64,6 +67,8 @@ class TokenSource(Protocol):
 
 class ReceiveCounters:
     """What the room has counted. Written by the receive thread only; any thread may read each field.
+
+    What the connection counts itself is asked for there, by who wants to know: not once a packet.
 
     Attributes
     ----------
@@ -83,7 +88,7 @@ class ReceiveCounters:
     """
 
     __slots__ = (
-        "bytes_received",
+        "_counted",
         "connected",
         "connections",
         "epoch",
@@ -91,21 +96,33 @@ class ReceiveCounters:
         "messages",
         "reconnects",
         "rejected",
-        "rtt_ms",
         "wire_overflow",
     )
 
     def __init__(self, messages: Mapping[str, int], rejected: Mapping[str, int]) -> None:
         self.messages = messages
         self.rejected = rejected
-        self.bytes_received = 0
         self.wire_overflow = 0
         self.connections = 0
         self.reconnects = 0
         self.epoch = 0
         self.last_close_code: int | None = None
-        self.rtt_ms: float | None = None
         self.connected = False
+        self._counted: tuple[int, Connection | None] = (0, None)  # octets of the connections before, and the present one
+
+    def count(self, connection: Connection) -> None:
+        """Count `connection` from now on; the one before it is over. Thread: receive."""
+        self._counted = (self.bytes_received, connection)
+
+    @property
+    def bytes_received(self) -> int:
+        before, connection = self._counted
+        return before if connection is None else before + connection.octets_received
+
+    @property
+    def rtt_ms(self) -> float | None:
+        _, connection = self._counted
+        return None if connection is None else connection.rtt_ms
 
     def snapshot(self) -> dict[str, Any]:
         """All of it, by the names of `rtmedia.stats.Stats`. Thread: any."""
@@ -201,7 +218,7 @@ class ReceiveRoom:
         self._wire_flags = FLAG_NEW_EPOCH  # for the next audio
         self._packets = 0
         self._octets = 0
-        self._bytes_before = 0
+        self._is_proved = False  # it has brought good audio
 
     def run(self) -> None:
         """Receive until `stop` or the end of the stream.
@@ -230,6 +247,7 @@ class ReceiveRoom:
         counters = self.counters
         self._attempt += 1
         self._connection = connection = self._make_connection()
+        counters.count(connection)
         if self._stopping.is_set():
             # `stop` came before there was a connection that it could abort.
             connection.abort()
@@ -244,7 +262,6 @@ class ReceiveRoom:
             if counters.connected and error is not None and self._tokens is not None:
                 self._tokens.invalidate(self._token)  # every reconnection brings a fresh one: the old may be why it ended
             counters.connected = False
-            counters.bytes_received = self._bytes_before = self._bytes_before + connection.octets_received
             connection.close()
             self._connection = None
         if isinstance(error, ConnectionEnded):
@@ -269,6 +286,7 @@ class ReceiveRoom:
         counters.connected = True
         self._seq, self._wire_flags = -1, FLAG_NEW_EPOCH | counters.epoch << EPOCH_SHIFT
         self._packets = self._octets = 0
+        self._is_proved = False
         self._emit(Connected(self._clock_ns(), self._url, self._attempt, counters.epoch))
 
     # --- receiving -----------------------------------------------------------------------------------------
@@ -287,8 +305,6 @@ class ReceiveRoom:
                     raise
                 counters.last_close_code = exc.close_code
                 return end
-            counters.bytes_received = self._bytes_before + connection.octets_received
-            counters.rtt_ms = connection.rtt_ms
             if received is None:
                 now_ns = self._clock_ns()
             else:
@@ -296,6 +312,9 @@ class ReceiveRoom:
                 item = feed(message)
                 if type(item) is Media:
                     self._take_audio(item, now_ns)
+                    if end is None:
+                        last_ns = now_ns
+                        continue
                 elif type(item) is TranscriptMessage:
                     self._write_transcript(
                         text=item.text,
@@ -331,9 +350,15 @@ class ReceiveRoom:
         else:
             self.counters.wire_overflow += 1
             self._tell("wire_overflow", "audio was dropped because the wire ring is full; the decode room does not keep up", arrival_ns)
-        self._octets += len(payload)
+        if not self._is_proved:
+            self._prove(len(payload))
+
+    def _prove(self, octets: int) -> None:
+        """So much more audio: enough of it ends a series of failures."""
+        self._octets += octets
         self._packets += 1
-        if self._packets == GOOD_PACKETS or self._octets >= self._octets_per_s > self._octets - len(payload):
+        if self._packets >= GOOD_PACKETS or self._octets >= self._octets_per_s:
+            self._is_proved = True
             self._backoff.good_audio()
             self._attempt = 0
             self._refreshed = False

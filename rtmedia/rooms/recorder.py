@@ -83,7 +83,7 @@ class Recorder:
         if self.problem:
             return
         self._put += len(payload)
-        self._wire.append(((arrival_ns, seq, media_time_ns, flags, len(payload)), bytes(payload)))
+        self._wire.append(((arrival_ns, seq, media_time_ns, flags, len(payload)), bytes(payload)))  # a copy: the buffer is used again
 
     def _take_change(self, place: int, instance: EffectInstance, values: tuple[float, ...]) -> None:
         """Send new settings through render, which takes them up between two blocks and says between which."""

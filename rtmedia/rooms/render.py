@@ -17,7 +17,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from numba import carray
 
 from rtmedia.dsp.level import measure
 from rtmedia.dsp.resample import RateInstance, resample
@@ -34,6 +33,7 @@ from rtmedia.rooms.doorways import CHANGE_DTYPE, LEDGER_DTYPE, PACKET_DTYPE, STE
 from rtmedia.rooms.play import CELL_WORDS, LARGEST, SINK_POS, TIME_NS, UNDERRUNS, Play
 from rtmedia.rt.cell import cell_read
 from rtmedia.rt.kernel import call_effect, kernel, load_acquire, pointer_void
+from rtmedia.rt.later import carray
 from rtmedia.rt.memory import aligned_zeros, view_block, view_f4, view_i8
 from rtmedia.rt.plugin import wishes_write
 from rtmedia.rt.ring import (

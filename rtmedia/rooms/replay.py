@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import carray
 
 from rtmedia.ports import Block
 from rtmedia.rooms.decode import decode_step, wire_write
@@ -24,14 +23,13 @@ from rtmedia.rooms.line import Line
 from rtmedia.rooms.play import CELL_WORDS, LARGEST, PLAY_DTYPE, QUIET_END, SINK_POS, TIME_NS, UNDERRUNS, WORDS_AT, play_pull
 from rtmedia.rooms.render import MOST_BLOCKS, RENDER_DTYPE, SPARE_FRAMES, make_blocks, take_changes, take_packets
 from rtmedia.rt.kernel import kernel, pointer_void, store_release
+from rtmedia.rt.later import carray
 from rtmedia.rt.memory import aligned_zeros, view_i8
 from rtmedia.rt.ring import FrameRing, RecordRing, ring_read, ring_readable, ring_skip, ring_writable, ring_write
 
 REPLAY_DTYPE = np.dtype(
     [
         # the line
-        ("wire_records", "i8"),
-        ("wire_octets", "i8"),
         ("decode", "i8"),
         ("packet_records", "i8"),
         ("changes_ring", "i8"),
@@ -111,7 +109,6 @@ class Replay:
         line.render.state["changes_ring"] = self._changes_ring.address
         self.state = aligned_zeros(1, REPLAY_DTYPE)
         r = self.state[0]
-        r["wire_records"], r["wire_octets"] = line.decode.wire_records.address, line.decode.wire_octets.address
         r["decode"], r["packet_records"] = line.decode.address, line.decode.packet_records.address
         r["changes_ring"], r["render"] = self._changes_ring.address, line.render.address
         r["rendered"], r["audio"], r["play"] = self._rendered.address, line.audio.address, line.play.address
@@ -168,8 +165,7 @@ def _decode_one(address):
         while r.wire_at < r.wire_count:  # decode may look ahead: as much as fits
             message = carray(pointer_void(r.wire + r.wire_at * _WIRE_OCTETS), 1, WIRE_DTYPE)[0]
             if not wire_write(
-                r.wire_records,
-                r.wire_octets,
+                r.decode,
                 message.arrival_ns,
                 message.seq,
                 message.media_time_ns,

@@ -6,27 +6,24 @@ thread and a clock that jumps from tick to tick. The steps are the same function
 
 from __future__ import annotations
 
-from numba import carray
-
 from rtmedia.jitter.state import BUFFER_DTYPE
 from rtmedia.rooms.decode import RESTART_BITS, decode_step, wire_write
 from rtmedia.rooms.doorways import WIRE_DTYPE
 from rtmedia.rooms.play import PLAY_DTYPE, play_pull
 from rtmedia.rooms.render import RENDER_DTYPE, render_step
 from rtmedia.rt.kernel import kernel, pointer_void
+from rtmedia.rt.later import carray
 
 
-@kernel("i8(i8, i8, i8, i8, i8)")
-def deliver(wire_records, wire_octets, decode, record, payload):
+@kernel("i8(i8, i8, i8)")
+def deliver(decode, record, payload):
     """One message (a `WIRE_DTYPE` record at an address, its octets at another) onto the wire ring; 1 when it fitted.
 
     Where the ring is full, decode has its turn first, as its thread would have had.
     """
     message = carray(pointer_void(record), 1, WIRE_DTYPE)[0]
     for turn in range(2):
-        if wire_write(
-            wire_records, wire_octets, message.arrival_ns, message.seq, message.media_time_ns, message.flags, payload, message.length
-        ):
+        if wire_write(decode, message.arrival_ns, message.seq, message.media_time_ns, message.flags, payload, message.length):
             return 1
         if turn == 0:
             while decode_step(decode, message.arrival_ns):
@@ -46,14 +43,14 @@ def tick(play, decode, render, out, frames, now_ns):
 _RECORD_OCTETS = WIRE_DTYPE.itemsize
 
 
-@kernel("i8(i8, i8, i8, i8, i8, i8, i8, i8, i8, i8, i8, i8, i8, i8, i8)")
-def walk(wire_records, wire_octets, decode, render, play, messages, count, payloads, out, frames, ticks, now_ns, tick_ns, epoch, media_pos):
+@kernel("i8(i8, i8, i8, i8, i8, i8, i8, i8, i8, i8, i8, i8, i8)")
+def walk(decode, render, play, messages, count, payloads, out, frames, ticks, now_ns, tick_ns, epoch, media_pos):
     """Play up to `ticks` ticks that begin after `now_ns`; each message is delivered before the tick that it arrives in ends.
 
     Parameters
     ----------
-    wire_records, wire_octets, decode, render, play
-        Addresses of a line's doorway and rooms.
+    decode, render, play
+        Addresses of a line's rooms.
     messages, count
         Address of `WIRE_DTYPE` records in the order of arrival. The length of one that found no room becomes -1.
     payloads
@@ -86,7 +83,7 @@ def walk(wire_records, wire_octets, decode, render, play, messages, count, paylo
             if message.arrival_ns > now:
                 break
             length = message.length
-            if deliver(wire_records, wire_octets, decode, messages + at * _RECORD_OCTETS, payloads) == 0:
+            if deliver(decode, messages + at * _RECORD_OCTETS, payloads) == 0:
                 message.length = -1
             payloads += length
             at += 1

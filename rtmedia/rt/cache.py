@@ -14,15 +14,17 @@ compilation, one too few would run stale code.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from rtmedia.rt.stamp import Remembering, recall
 
 _COMMENT = re.compile(r"#[^\n]*|\\\n")
 _FROM = re.compile(r"^[ \t]*from[ \t]+(\.*)([\w.]*)[ \t]+import[ \t]*(\([^)]*\)|[^\n]*)", re.MULTILINE)
@@ -122,19 +124,31 @@ def closure_hash(path: Path, root: Path) -> str:
     return digest.hexdigest()[:12]
 
 
+def _generation(path: Path, root: Path, notes: Path) -> str:
+    """`closure_hash`, or what it said when the same files were asked about before."""
+    subject = f"{path} {root}"
+    known = recall(notes, subject)
+    if known is None:
+        remembering = Remembering(notes, subject, closure(path, root))
+        known = closure_hash(path, root)
+        remembering.keep(known)
+    return known
+
+
 @functools.cache
 def kernel_cache_dir(source: str) -> Path | None:
-    """The directory for kernels defined in file `source`; ``None`` where it cannot be written."""
+    """The directory for kernels defined in file `source`; ``None`` where there is none and it cannot be made."""
     root = Path(__file__).resolve().parent.parent.parent
     try:
         path = Path(source).resolve()
         name = path.stem if path.parent.name in ("", "rtmedia") else f"{path.parent.name}.{path.stem}"
-        directory = cache_root() / "kernels" / f"{name}-{closure_hash(path, root)}"
+        cache = cache_root()
+        directory = cache / "kernels" / f"{name}-{_generation(path, root, cache / 'sources')}"
         directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory):
-            os.utime(directory)  # used today: `remove_old_generations` goes by this
     except (OSError, RuntimeError):  # RuntimeError: no home directory
         return None
+    with contextlib.suppress(OSError):  # what cannot be written can still be read
+        os.utime(directory)  # used today: `remove_old_generations` goes by this
     return directory
 
 

@@ -13,20 +13,18 @@ from __future__ import annotations
 import sys
 import time
 
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
-
 from rtmedia.rt.kernel import kernel
+from rtmedia.rt.later import cgutils, intrinsic, ir, types
 
-_WORD = ir.IntType(64)
-_INT = ir.IntType(32)
-_BYTES = ir.IntType(8).as_pointer()
 _NS = 1_000_000_000
 
 # CPython's monotonic clock is mach_absolute_time on macOS, which is CLOCK_UPTIME_RAW there.
 _CLOCK_ID = getattr(time, "CLOCK_UPTIME_RAW", getattr(time, "CLOCK_MONOTONIC", 1))
+
+
+def _kinds():  # type: ignore[no-untyped-def]
+    """C's ``int64_t``, ``int``, and an address."""
+    return ir.IntType(64), ir.IntType(32), ir.IntType(8).as_pointer()
 
 
 def _call(builder, name, result, arguments):  # type: ignore[no-untyped-def]
@@ -35,32 +33,36 @@ def _call(builder, name, result, arguments):  # type: ignore[no-untyped-def]
 
 
 def _posix_now(builder):  # type: ignore[no-untyped-def]
-    spec = cgutils.alloca_once(builder, ir.ArrayType(_WORD, 2))
-    _call(builder, "clock_gettime", _INT, [_INT(_CLOCK_ID), builder.bitcast(spec, _BYTES)])
-    seconds = builder.load(builder.gep(spec, [_INT(0), _INT(0)]))
-    rest = builder.load(builder.gep(spec, [_INT(0), _INT(1)]))
-    return builder.add(builder.mul(seconds, _WORD(_NS)), rest)
+    word, int_, octets = _kinds()
+    spec = cgutils.alloca_once(builder, ir.ArrayType(word, 2))
+    _call(builder, "clock_gettime", int_, [int_(_CLOCK_ID), builder.bitcast(spec, octets)])
+    seconds = builder.load(builder.gep(spec, [int_(0), int_(0)]))
+    rest = builder.load(builder.gep(spec, [int_(0), int_(1)]))
+    return builder.add(builder.mul(seconds, word(_NS)), rest)
 
 
 def _posix_sleep(builder, duration):  # type: ignore[no-untyped-def]
-    spec = cgutils.alloca_once(builder, ir.ArrayType(_WORD, 2))
-    builder.store(builder.sdiv(duration, _WORD(_NS)), builder.gep(spec, [_INT(0), _INT(0)]))
-    builder.store(builder.srem(duration, _WORD(_NS)), builder.gep(spec, [_INT(0), _INT(1)]))
-    _call(builder, "nanosleep", _INT, [builder.bitcast(spec, _BYTES), ir.Constant(_BYTES, None)])
+    word, int_, octets = _kinds()
+    spec = cgutils.alloca_once(builder, ir.ArrayType(word, 2))
+    builder.store(builder.sdiv(duration, word(_NS)), builder.gep(spec, [int_(0), int_(0)]))
+    builder.store(builder.srem(duration, word(_NS)), builder.gep(spec, [int_(0), int_(1)]))
+    _call(builder, "nanosleep", int_, [builder.bitcast(spec, octets), ir.Constant(octets, None)])
 
 
 def _windows_now(builder):  # type: ignore[no-untyped-def]
-    ticks = cgutils.alloca_once(builder, _WORD)
-    rate = cgutils.alloca_once(builder, _WORD)
-    _call(builder, "QueryPerformanceCounter", _INT, [builder.bitcast(ticks, _BYTES)])
-    _call(builder, "QueryPerformanceFrequency", _INT, [builder.bitcast(rate, _BYTES)])
+    word, int_, octets = _kinds()
+    ticks = cgutils.alloca_once(builder, word)
+    rate = cgutils.alloca_once(builder, word)
+    _call(builder, "QueryPerformanceCounter", int_, [builder.bitcast(ticks, octets)])
+    _call(builder, "QueryPerformanceFrequency", int_, [builder.bitcast(rate, octets)])
     count, hz = builder.load(ticks), builder.load(rate)
-    whole = builder.mul(builder.sdiv(count, hz), _WORD(_NS))
-    return builder.add(whole, builder.sdiv(builder.mul(builder.srem(count, hz), _WORD(_NS)), hz))
+    whole = builder.mul(builder.sdiv(count, hz), word(_NS))
+    return builder.add(whole, builder.sdiv(builder.mul(builder.srem(count, hz), word(_NS)), hz))
 
 
 def _windows_sleep(builder, duration):  # type: ignore[no-untyped-def]
-    milliseconds = builder.trunc(builder.sdiv(builder.add(duration, _WORD(999_999)), _WORD(1_000_000)), _INT)
+    word, int_, _ = _kinds()
+    milliseconds = builder.trunc(builder.sdiv(builder.add(duration, word(999_999)), word(1_000_000)), int_)
     _call(builder, "Sleep", ir.VoidType(), [milliseconds])
 
 

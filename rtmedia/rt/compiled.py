@@ -11,40 +11,35 @@ made at the first call.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
 import itertools
 import json
 import os
-import platform
-import sys
+import threading
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import llvmlite
-import numba
-from numba.core import config as numba_config
-from numba.core.compiler_lock import global_compiler_lock
-
-from rtmedia.rt import compile as compile_
-from rtmedia.rt import entry
+from rtmedia.rt import entry, machine
 from rtmedia.rt.cache import kernel_cache_dir
+from rtmedia.rt.signature import Signature, parse
 
 _MAGIC = b"rtmedia kernel 1\n"
 _numbers = itertools.count(1)
 _symbols: set[str] = set()
+#: Held while code is loaded. Whoever holds numba's lock may take this one, never the other way round.
+_loading = threading.RLock()
 
 
-@functools.cache
-def _machine() -> str:
-    """What machine code depends on beside its source: the processor, the compiler, the interpreter."""
-    # An object's head is longer where the interpreter has no lock; such a build may have the same version.
-    versions = (numba.__version__, llvmlite.__version__, platform.python_version(), sys.platform, object.__basicsize__)
-    settings = {name: getattr(numba_config, name, None) for name in ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "ENABLE_AVX")}
-    return f"{versions}{settings}{compile_.code_model()}"
+def _compiler() -> Any:
+    """Numba's side, imported when something has to be compiled."""
+    from rtmedia.rt import compile as made
+
+    return made
 
 
 class Kernel:
@@ -74,9 +69,10 @@ class Kernel:
     def __init__(self, function: Callable[..., Any], signature: Any, *, keep_gil: bool = False, inline: bool = False) -> None:
         functools.update_wrapper(self, function)
         self.py_func = function
-        self.signature = compile_.signature_of(signature)
+        self._given = signature
+        self.signature: Signature = (parse(signature) if isinstance(signature, str) else None) or _compiler().described(signature)
         self.keep_gil = keep_gil
-        self.inline = inline or not entry.can_be_called(self.signature)
+        self.inline = inline or not self.signature.can_be_called
         self.from_cache = False
         self._count = len(self.signature.args)
         self._address = 0
@@ -88,7 +84,7 @@ class Kernel:
     @property
     def signatures(self) -> list[tuple[Any, ...]]:
         """The types of the arguments, as numba's functions tell them."""
-        return [tuple(self.signature.args)]
+        return [tuple(_compiler().signature_of(self._given).args)]
 
     @property
     def address(self) -> int:
@@ -118,12 +114,12 @@ class Kernel:
         return self._python(*arguments)
 
     def _make_python(self) -> Callable[..., Any]:
-        if entry.can_be_called(self.signature):
+        if self.signature.can_be_called:
             self._load()
             made = entry.python_function(self.signature, self._python_address, self.keep_gil)
             if made is not None:
                 return made
-        return numba.njit(self.signature, nogil=not self.keep_gil, error_model="numpy")(self.py_func)  # type: ignore[no-any-return]
+        return _compiler().python_dispatcher(self.py_func, self._given, self.keep_gil)  # type: ignore[no-any-return]
 
     @property
     def _numba_type_(self) -> Any:
@@ -132,45 +128,64 @@ class Kernel:
     @functools.cached_property
     def _seen_by_numba(self) -> Any:
         """What stands for this kernel in a caller: its own code, or a call of its symbol."""
+        compiler = _compiler()
         if self.inline:
-            from rtmedia.rt.kernel import inline_dispatcher
-
-            return inline_dispatcher(self.py_func, self.signature)
-        return compile_.caller_type(self.py_func, self.signature, self.symbol)
+            return compiler.inline_dispatcher(self.py_func, self._given)
+        return compiler.caller_type(self.py_func, compiler.signature_of(self._given), self.symbol)
 
     def _load(self) -> None:
-        with global_compiler_lock:
-            if self._address:
+        with _loading:
+            if self._address or self._load_from_disk():
                 return
-            path = self._choose_symbol()
-            found = _read(path, self.symbol) if path is not None else None
-            if found is None:
-                code, needs = compile_.compile_object(self.py_func, self.signature, self.symbol)
-                if path is not None:
-                    _write(path, self.symbol, code, needs)
-            else:
-                code = found
-            self.from_cache = found is not None
-            _symbols.add(self.symbol)
-            self._address, self._python_address = compile_.link(code, self.symbol, entry.python_symbol(self.signature, self.symbol))
+        compiler = _compiler()
+        with compiler.global_compiler_lock, _loading:
+            # numba brings symbols of its own (the C library's mathematics, vectors of it): what lacked one may be complete now.
+            if self._address or self._load_from_disk():
+                return
+            code, needs = compiler.compile_object(self.py_func, compiler.signature_of(self._given), self.symbol)
+            if self._path is not None:
+                _write(self._path, self.symbol, code, needs)
+            self._link(code)
 
-    def _choose_symbol(self) -> Path | None:
-        """Name the code; returns the file for it, None where it cannot be kept.
+    def _load_from_disk(self) -> bool:
+        found = _read(self._path, self.symbol) if self._path is not None else None
+        if found is None:
+            return False
+        self.from_cache = True
+        self._link(found)
+        return True
+
+    def _link(self, code: bytes) -> None:
+        _symbols.add(self.symbol)
+        self._address, self._python_address = machine.link(code, self.symbol, entry.python_symbol(self.signature, self.symbol))
+
+    @property
+    def symbol(self) -> str:
+        """The name of the code in the process."""
+        return self._named[0]
+
+    @property
+    def _path(self) -> Path | None:
+        """Its file; None where it cannot be kept."""
+        return self._named[1]
+
+    @functools.cached_property
+    def _named(self) -> tuple[str, Path | None]:
+        """A name for the code, and a file.
 
         A function inside a function, and a module that is loaded twice, may be another one under the same name.
         """
         code = self.py_func.__code__
         directory = kernel_cache_dir(code.co_filename)
         name = self.py_func.__qualname__
-        self.symbol = f"{directory.name}.{name}.{self._digest}" if directory is not None else f"{name}.{next(_numbers)}"
-        if "<locals>" in name or self.symbol in _symbols or self.py_func.__closure__:
-            self.symbol += f".{next(_numbers)}"
-            return None
-        return directory / f"{name}.{self._digest}.kernel" if directory is not None else None
+        symbol = f"{directory.name}.{name}.{self._digest}" if directory is not None else f"{name}.{next(_numbers)}"
+        if "<locals>" in name or symbol in _symbols or self.py_func.__closure__:
+            return f"{symbol}.{next(_numbers)}", None
+        return symbol, directory / f"{name}.{self._digest}.kernel" if directory is not None else None
 
     @functools.cached_property
     def _digest(self) -> str:
-        return hashlib.sha256(f"{self.signature}{_machine()}".encode()).hexdigest()[:12]
+        return hashlib.sha256(f"{self.signature}{machine.facts()}".encode()).hexdigest()[:12]
 
 
 def _read(path: Path, symbol: str) -> bytes | None:
@@ -182,7 +197,7 @@ def _read(path: Path, symbol: str) -> bytes | None:
     except (OSError, ValueError):
         return None
     good = magic + b"\n" == _MAGIC and facts["symbol"] == symbol and facts["crc"] == zlib.crc32(code)
-    return code if good and compile_.can_link(tuple(facts["needs"])) else None
+    return code if good and machine.can_link(tuple(facts["needs"])) else None
 
 
 def _write(path: Path, symbol: str, code: bytes, needs: tuple[str, ...]) -> None:
@@ -193,4 +208,5 @@ def _write(path: Path, symbol: str, code: bytes, needs: tuple[str, ...]) -> None
         part.write_bytes(_MAGIC + head + b"\n" + code)
         part.replace(path)
     except OSError:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)

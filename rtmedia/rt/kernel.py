@@ -12,22 +12,11 @@ address. They work in cached functions because nothing but integers crosses the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any, TypeVar
 
-import numba
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.core import config as numba_config
-from numba.core.compiler_lock import global_compiler_lock
-from numba.core.errors import NumbaError
-from numba.extending import intrinsic
-
-from rtmedia.rt.cache import discard, kernel_cache_dir
 from rtmedia.rt.compiled import Kernel
+from rtmedia.rt.later import cgutils, intrinsic, ir, types
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -35,43 +24,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 EFFECT_SIGNATURE = "void(i8, i8, i8, i8)"
 #: uint8 *payload, int64 length, float32 *out, int64 max_frames, void *state -> frames, or < 0
 CODEC_SIGNATURE = "i8(i8, i8, i8, i8, i8)"
-
-
-@contextmanager
-def _cache_of(directory: Path | None) -> Iterator[None]:
-    """Point numba's cache at `directory` for one decoration, and nobody else's.
-
-    The setting is numba's own and process-wide, so the compiler's lock is held: two threads that import
-    two modules at once must not file one module's kernels under the other's hash.
-    """
-    with global_compiler_lock:
-        before = numba_config.CACHE_DIR
-        numba_config.CACHE_DIR = str(directory) if directory else before
-        try:
-            yield
-        finally:
-            numba_config.CACHE_DIR = before
-
-
-def inline_dispatcher(function: Callable[..., Any], signature: Any) -> Any:
-    """Numba's own function for a kernel that is part of its callers; what they take over is kept on disk.
-
-    numba lets the disk's troubles through: a file cut short by a power failure, a full disk, a directory
-    that another process removed. All of them end in one uncached compilation, after which the next start
-    finds no broken file.
-    """
-    options = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    directory = kernel_cache_dir(function.__code__.co_filename)
-    with _cache_of(directory):
-        try:
-            return numba.njit(signature, cache=directory is not None, **options)(function)
-        except NumbaError:
-            raise  # the kernel's own fault: compiling it again would only say so again
-        except Exception:
-            if directory is None:
-                raise
-            discard(directory)
-            return numba.njit(signature, **options)(function)
 
 
 def kernel(signature: str, *, keep_gil: bool = False, inline: bool = False) -> Callable[[F], F]:

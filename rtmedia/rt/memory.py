@@ -7,13 +7,15 @@ cache alike. A view made here owns nothing: whoever made the memory keeps it ali
 
 from __future__ import annotations
 
+import contextlib
 import math
+import mmap
 from typing import Any
 
 import numpy as np
-from numba import carray
 
 from rtmedia.rt.kernel import kernel, load_acquire, pointer_f4, pointer_f8, pointer_i8, pointer_u1, store_release
+from rtmedia.rt.later import carray
 
 
 @kernel("f4[::1](i8, i8)", inline=True)
@@ -57,6 +59,28 @@ def aligned_zeros(shape: int | tuple[int, ...], dtype: Any, alignment: int = 128
     raw[:] = 0  # touch every page now: the first write of the audio path must not fault
     start = -raw.ctypes.data % alignment
     return raw[start : start + octets].view(dtype).reshape(shape)
+
+
+def reserved_zeros(shape: int | tuple[int, ...], dtype: Any, ready_octets: int) -> np.ndarray[Any, Any]:
+    """Zeroed memory of which the first `ready_octets` are touched; the rest costs nothing until it is used.
+
+    For stores that are made for the worst case and used at their front. What lies behind costs a page fault a page
+    (about a microsecond) when it is first written, except where the process has locked its memory: then all of it is
+    there from the start. Where pages are large (2 MiB) on request, none is asked for. The array starts on a page.
+    """
+    dtype = np.dtype(dtype)
+    octets = math.prod(shape if isinstance(shape, tuple) else (shape,)) * dtype.itemsize
+    if octets <= ready_octets:
+        return aligned_zeros(shape, dtype)
+    # A file of none: memory of its own, which no allocator has used before or hands to another afterwards.
+    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_ANONYMOUS") else {}
+    pages = mmap.mmap(-1, octets, **private)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        with contextlib.suppress(OSError):  # a kernel without them
+            pages.madvise(mmap.MADV_NOHUGEPAGE)
+    raw = np.frombuffer(pages, np.uint8)
+    raw[:ready_octets] = 0
+    return raw.view(dtype).reshape(shape)
 
 
 @kernel("void(i8[::1], i8, i8)")

@@ -8,6 +8,12 @@ programs"); `tests/rt/test_ring_model.py` walks every interleaving of it. Each s
 copy of the other's counter and looks again only when that copy says full or empty, so that in the
 steady state no cache line moves but the data's own.
 
+A ring is made for the worst minute and is almost empty in all others. So that it touches, and keeps
+in the caches, only what it uses, it *rewinds*: a writer that has gone on for `REWIND_OCTETS` and finds
+the ring empty begins again at the front of the store. `BASE` says which element lies there. It changes
+only while the reader holds nothing, between the reader's release of `READ` and the writer's next release
+of `WRITTEN`, so those two carry it across like any element.
+
 Compiled code uses the functions, by the address of the control words. Python uses the classes. No
 function loops or waits: each ends after a fixed number of its own steps and at most two copies.
 
@@ -17,11 +23,15 @@ word       writer  meaning
 WRITTEN    writer  elements ever written
 SEEN_READ  writer  its private copy of READ
 REFUSED    writer  elements that did not fit, counted by the writer
+BASE       writer  the element that lies, or lay, at the front of the store
+LOOK       writer  from this element on it looks whether it may begin at the front again
 READ       reader  elements ever read
 SEEN_WRIT  reader  its private copy of WRITTEN
+SEEN_BASE  reader  its private copy of BASE; right while SEEN_WRITTEN > READ
 CAPACITY   nobody  elements; a power of two
 WIDTH      nobody  octets per element
 STORE      nobody  address of the elements
+STRETCH    nobody  elements from one rewind to the next look
 =========  ======  =====================================================================
 """
 
@@ -35,12 +45,42 @@ import numpy.typing as npt
 from rtmedia.errors import ConfigError
 from rtmedia.ports import Block
 from rtmedia.rt.kernel import copy_octets, kernel, load_acquire, store_release
-from rtmedia.rt.memory import aligned_zeros, view_i8
+from rtmedia.rt.memory import aligned_zeros, reserved_zeros, view_i8
 
-WRITTEN, SEEN_READ, REFUSED = 0, 1, 2
-READ, SEEN_WRITTEN = 16, 17
-CAPACITY, WIDTH, STORE = 32, 33, 34
+WRITTEN, SEEN_READ, REFUSED, BASE, LOOK = 0, 1, 2, 3, 4
+READ, SEEN_WRITTEN, SEEN_BASE = 16, 17, 18
+CAPACITY, WIDTH, STORE, STRETCH = 32, 33, 34, 35
 WORDS = 48
+
+#: A page: less memory than that cannot be saved, and 64 cache lines between two rewinds make their price nothing.
+REWIND_OCTETS = 4_096
+#: Of a longer store so much is touched when it is made: the rest only where a reader has stalled, page by page.
+READY_OCTETS = 16_384
+NEVER = (1 << 63) - 1
+
+
+@kernel("void(i8[::1], i8)", inline=True)
+def _rewind(control, written):
+    """Begin at the front of the store again if there is reason to and the ring is empty. Thread: the writer.
+
+    Past LOOK that costs a look at READ before each write until the reader has caught up once.
+    """
+    if written >= control[LOOK]:
+        if control[SEEN_READ] != written:
+            control[SEEN_READ] = load_acquire(control, READ)
+        if control[SEEN_READ] == written:  # the reader holds nothing, and so looks at BASE only after our next release
+            control[BASE] = written
+            control[LOOK] = written + control[STRETCH]
+
+
+@kernel("i8(i8[::1], i8)", inline=True)
+def _look_for_written(control, read):
+    """Refresh the reader's private copies; returns how many elements wait. Thread: the reader."""
+    written = load_acquire(control, WRITTEN)
+    control[SEEN_WRITTEN] = written
+    if written > read:  # an empty ring's BASE is the writer's to change
+        control[SEEN_BASE] = control[BASE]
+    return written - read
 
 
 @kernel("i8(i8)", keep_gil=True)
@@ -52,9 +92,10 @@ def ring_readable(ring):
 
 @kernel("i8(i8)", keep_gil=True)
 def ring_writable(ring):
-    """Elements that fit, as the writer sees it (never too many)."""
+    """Elements that fit, as the writer sees it (never too many). Thread: the writer."""
     control = view_i8(ring, WORDS)
-    return control[CAPACITY] - (control[WRITTEN] - load_acquire(control, READ))
+    control[SEEN_READ] = load_acquire(control, READ)
+    return control[CAPACITY] - (control[WRITTEN] - control[SEEN_READ])
 
 
 @kernel("i8(i8)", keep_gil=True)
@@ -84,6 +125,7 @@ def ring_write(ring, source, count):
     control = view_i8(ring, WORDS)
     written = control[WRITTEN]  # ours: a plain load
     capacity = control[CAPACITY]
+    _rewind(control, written)
     free = capacity - (written - control[SEEN_READ])
     if free < count:
         control[SEEN_READ] = load_acquire(control, READ)
@@ -91,7 +133,7 @@ def ring_write(ring, source, count):
     fitted = min(count, free)
     if fitted > 0:
         width = control[WIDTH]
-        at = written & (capacity - 1)
+        at = (written - control[BASE]) & (capacity - 1)
         first = min(fitted, capacity - at)
         copy_octets(control[STORE] + at * width, source, first * width)
         if fitted > first:
@@ -112,13 +154,12 @@ def ring_read(ring, target, count):
     read = control[READ]  # ours: a plain load
     ready = control[SEEN_WRITTEN] - read
     if ready < count:
-        control[SEEN_WRITTEN] = load_acquire(control, WRITTEN)
-        ready = control[SEEN_WRITTEN] - read
+        ready = _look_for_written(control, read)
     taken = min(count, ready)
     if taken > 0:
         capacity = control[CAPACITY]
         width = control[WIDTH]
-        at = read & (capacity - 1)
+        at = (read - control[SEEN_BASE]) & (capacity - 1)
         first = min(taken, capacity - at)
         copy_octets(target, control[STORE] + at * width, first * width)
         if taken > first:
@@ -136,11 +177,12 @@ def ring_claim(ring):
     control = view_i8(ring, WORDS)
     written = control[WRITTEN]
     capacity = control[CAPACITY]
+    _rewind(control, written)
     if written - control[SEEN_READ] >= capacity:
         control[SEEN_READ] = load_acquire(control, READ)
         if written - control[SEEN_READ] >= capacity:
             return 0
-    return control[STORE] + (written & (capacity - 1)) * control[WIDTH]
+    return control[STORE] + ((written - control[BASE]) & (capacity - 1)) * control[WIDTH]
 
 
 @kernel("void(i8)", keep_gil=True)
@@ -158,11 +200,9 @@ def ring_front(ring):
     """
     control = view_i8(ring, WORDS)
     read = control[READ]
-    if control[SEEN_WRITTEN] - read <= 0:
-        control[SEEN_WRITTEN] = load_acquire(control, WRITTEN)
-        if control[SEEN_WRITTEN] - read <= 0:
-            return 0
-    return control[STORE] + (read & (control[CAPACITY] - 1)) * control[WIDTH]
+    if control[SEEN_WRITTEN] - read <= 0 and _look_for_written(control, read) <= 0:
+        return 0
+    return control[STORE] + ((read - control[SEEN_BASE]) & (control[CAPACITY] - 1)) * control[WIDTH]
 
 
 @kernel("i8(i8, i8)", keep_gil=True)
@@ -170,11 +210,9 @@ def ring_peek(ring, index):
     """Address of the element `index` places behind the oldest, or 0 when there is none. Thread: the reader."""
     control = view_i8(ring, WORDS)
     read = control[READ]
-    if control[SEEN_WRITTEN] - read <= index:
-        control[SEEN_WRITTEN] = load_acquire(control, WRITTEN)
-        if control[SEEN_WRITTEN] - read <= index:
-            return 0
-    return control[STORE] + ((read + index) & (control[CAPACITY] - 1)) * control[WIDTH]
+    if control[SEEN_WRITTEN] - read <= index and _look_for_written(control, read) <= index:
+        return 0
+    return control[STORE] + ((read - control[SEEN_BASE] + index) & (control[CAPACITY] - 1)) * control[WIDTH]
 
 
 @kernel("void(i8)", keep_gil=True)
@@ -189,9 +227,10 @@ def ring_skip(ring, count):
     """Throw away up to `count` of the oldest elements; returns how many went. Thread: the reader."""
     control = view_i8(ring, WORDS)
     read = control[READ]
-    if control[SEEN_WRITTEN] - read < count:
-        control[SEEN_WRITTEN] = load_acquire(control, WRITTEN)
-    gone = min(count, control[SEEN_WRITTEN] - read)
+    ready = control[SEEN_WRITTEN] - read
+    if ready < count:
+        ready = _look_for_written(control, read)
+    gone = min(count, ready)
     if gone > 0:
         store_release(control, READ, read + gone)
     return max(gone, 0)
@@ -230,11 +269,13 @@ class _Ring:
         if self.dtype.hasobject or not self.dtype.itemsize:
             raise ConfigError(f"a ring's elements are {self.dtype}; they must be plain octets, at least one: no Python objects")
         self.capacity = capacity
-        self.store = aligned_zeros((capacity, columns) if columns > 1 else (capacity,), self.dtype)
+        self.store = reserved_zeros((capacity, columns) if columns > 1 else (capacity,), self.dtype, READY_OCTETS)
         self.control: npt.NDArray[np.int64] = aligned_zeros(WORDS, np.int64)
         self.control[CAPACITY] = capacity
         self.control[WIDTH] = self.dtype.itemsize * columns
         self.control[STORE] = self.store.ctypes.data
+        self.control[STRETCH] = max(1, REWIND_OCTETS // int(self.control[WIDTH]))
+        self.control[LOOK] = self.control[STRETCH] if self.store.nbytes > REWIND_OCTETS else NEVER
         self.address = int(self.control.ctypes.data)
 
     @property

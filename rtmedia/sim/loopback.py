@@ -70,18 +70,16 @@ class LoopbackServer:
         """The child's process number while it runs."""
         return self._process.pid if self._process is not None else None
 
-    def start(self) -> LoopbackServer:
-        """Start the child and wait until it listens.
+    def begin(self) -> None:
+        """Start the child and leave it to itself: it takes most of a second to listen, which `start` waits for.
 
         Raises
         ------
-        ConfigError
-            The child refuses the options (a file that cannot be read).
         SourceError
-            It did not become ready.
+            There is no such process to be had.
         """
         if self._process is not None:
-            return self
+            return
         environ = dict(os.environ, RTMEDIA_SIM_CLIENT_ID=self.client_id, RTMEDIA_SIM_CLIENT_SECRET=self.client_secret)
         # The child must find this very package, also where it is not installed.
         package = str(Path(__file__).resolve().parent.parent.parent)
@@ -101,7 +99,20 @@ class LoopbackServer:
         except OSError as exc:
             self.close()
             raise SourceError(f"the loopback server cannot be started ({exc.strerror}); check {sys.executable}", retryable=False) from exc
-        self._ready = self._first_line()
+
+    def start(self) -> LoopbackServer:
+        """Start the child, unless that has begun, and wait until it listens.
+
+        Raises
+        ------
+        ConfigError
+            The child refuses the options (a file that cannot be read).
+        SourceError
+            It did not become ready.
+        """
+        self.begin()
+        if not self._ready:
+            self._ready = self._first_line()
         return self
 
     def _first_line(self) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from numba import carray
 
 from rtmedia.dsp.compressor import Compressor
 from rtmedia.dsp.gain import Gain
@@ -18,6 +17,7 @@ from rtmedia.dsp.switch import FADE_MS, Switch
 from rtmedia.errors import ConfigError
 from rtmedia.ports import RATES_HZ, Format
 from rtmedia.rt.kernel import EFFECT_SIGNATURE, callback, pointer_void
+from rtmedia.rt.later import carray
 from rtmedia.rt.memory import view_block, view_f4
 from rtmedia.rt.plugin import WISH_FIELDS, Instance
 from tests.dsp.test_effect_properties import sound

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import carray
 
 from rtmedia.jitter.buffer import buffer_hold, buffer_tick
 from rtmedia.jitter.delay import delay_target
 from rtmedia.jitter.state import BUFFER_DTYPE, NO_ROOM, Buffer
 from rtmedia.jitter.timeline import buffer_insert, buffer_retire
 from rtmedia.rt.kernel import kernel, pointer_void
+from rtmedia.rt.later import carray
 
 PACKET = np.dtype(
     [

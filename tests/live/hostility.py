@@ -1,25 +1,41 @@
-"""Hosts that treat the interpreter badly, on purpose: what an audio path must not hear.
+"""Hosts that treat their audio badly, on purpose: what an audio path must not hear.
 
-``busy``       threads of pure Python that never rest; the interpreter switches between them every 5 ms
-``collect``    a garbage collection over a large heap, again and again, each of which keeps the GIL throughout
-``hold_ms``    C code that keeps the GIL for so long at a time (an extension that does not release it)
+In the same process:
+
+``busy``          threads of pure Python that never rest; the interpreter switches between them every 5 ms
+``collect``       a garbage collection over a large heap, again and again, each of which keeps the GIL throughout
+``hold_ms``       C code that keeps the GIL for so long at a time (an extension that does not release it)
+``allocate_mib``  memory that is allocated and written in steps, each of which keeps the GIL, then freed; again and again
+
+Outside of it:
+
+``neighbours``    processes that never rest, with a ``niceness`` of their own; -1 is one for each core
+``stop_ms``       the process `pid` is stopped for so long, once every ``stop_every_s`` (POSIX)
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
+import os
+import signal
+import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 HEAP_OBJECTS = 400_000  # about 0.1 s for each collection
+STEP_MIB = 16  # about 5 ms for each: how long the GIL is kept is `hold_ms`'s question, this is what taking memory does
+_SPIN = "while True:\n    pass\n"
 
 
 @dataclass
 class Hostility:
-    """Starts with `begin`, ends with `end`.
+    """Starts with `begin`, ends with `end`; whatever it does to other processes ends with it, too.
 
     Parameters
     ----------
@@ -29,15 +45,29 @@ class Hostility:
         Whether to collect garbage without end.
     hold_ms
         How long to keep the GIL at a time; 0 is never.
+    allocate_mib
+        How much memory to take at most; less where the machine has not twice as much, see `allocated_mib`.
+    neighbours, niceness
+        Number of busy processes, and how far they stand back.
+    stop_ms, stop_every_s, pid
+        How long, how often and which process is stopped.
     """
 
     busy: int = 0
     collect: bool = False
     hold_ms: int = 0
+    allocate_mib: int = 0
+    neighbours: int = 0
+    niceness: int = 0
+    stop_ms: int = 0
+    stop_every_s: float = 3.0
+    pid: int = 0
     longest_ms: float = 0.0  # without the GIL for a thread that only wanted to wake up
-    holds: int = 0
+    holds: int = 0  # times that something was held, collected, allocated or stopped
+    allocated_mib: int = 0  # the most at one time
     _over: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
+    _processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     _heap: list[list[object]] = field(default_factory=list)
 
     def begin(self) -> None:
@@ -47,14 +77,25 @@ class Hostility:
             bodies.append(self._collect)
         if self.hold_ms:
             bodies.append(self._hold)
+        if self.allocate_mib:
+            bodies.append(self._allocate)
+        if self.stop_ms:
+            assert self.pid > 1, "whoever asks for stop_ms names the process"
+            bodies.append(self._stop)
+        for _ in range(cores() if self.neighbours < 0 else self.neighbours):
+            self._processes.append(subprocess.Popen([sys.executable, "-c", _nicely(self.niceness) + _SPIN]))
         self._threads = [threading.Thread(target=body, name=f"hostile-{body.__name__}", daemon=True) for body in bodies]
         for thread in self._threads:
             thread.start()
 
     def end(self) -> None:
         self._over.set()
+        for process in self._processes:
+            process.kill()
         for thread in self._threads:
             thread.join()
+        for process in self._processes:
+            process.wait()
         self._heap.clear()
 
     def _spin(self) -> None:
@@ -77,9 +118,58 @@ class Hostility:
             self.holds += 1
             time.sleep(0)  # one chance for the others, no rest
 
+    def _allocate(self) -> None:
+        while not self._over.is_set():
+            taken: list[bytes] = []
+            for most_mib in _steps(self.allocate_mib):
+                if self._over.is_set():
+                    break
+                # Written, not only promised: every page of it is taken from the system, with the GIL held.
+                taken.append(b"\1" * (STEP_MIB << 20))
+                self.holds += 1
+                self.allocated_mib = max(self.allocated_mib, most_mib)
+            while taken:
+                taken.pop()  # one by one, as they came
+            self._over.wait(0.05)
+
+    def _stop(self) -> None:
+        while not self._over.wait(self.stop_every_s):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGSTOP)
+                try:
+                    self.holds += 1
+                    time.sleep(self.stop_ms / 1000.0)
+                finally:
+                    os.kill(self.pid, signal.SIGCONT)
+
     def _watch(self) -> None:
         """What any Python thread of the process suffers: the longest time that a sleep of 1 ms took."""
         while not self._over.is_set():
             began = time.monotonic()
             time.sleep(0.001)
             self.longest_ms = max(self.longest_ms, 1000.0 * (time.monotonic() - began))
+
+
+def cores() -> int:
+    """Those that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def available_mib() -> int | None:
+    """Memory that can be had without swapping, as Linux estimates it; None elsewhere."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/meminfo").read_text("ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) >> 10
+    return None
+
+
+def _steps(wanted_mib: int) -> Iterator[int]:
+    """How much is taken after each step; half of what is available is left to everybody else."""
+    available = available_mib()
+    most = wanted_mib if available is None else min(wanted_mib, available // 2)
+    return iter(range(STEP_MIB, most + 1, STEP_MIB))
+
+
+def _nicely(niceness: int) -> str:
+    return f"import os\nos.nice({niceness})\n" if niceness and hasattr(os, "nice") else ""

@@ -206,6 +206,8 @@ def main(request: dict[str, Any], answer: Path) -> None:
         deadline = time.monotonic() + request["seconds"]
         if request["hostility"]:
             engine.wait(request["hostile_after_s"])
+            if hostility.stop_ms and engine._server is not None:
+                hostility.pid = engine._server.pid or 0
             hostility.begin()
         engine.wait(max(0.0, deadline - time.monotonic()))
         hostility.end()
@@ -220,6 +222,7 @@ def main(request: dict[str, Any], answer: Path) -> None:
     if request["listen"]:
         listener.join(1.0)
     facts.update(longest_python_ms=hostility.longest_ms, holds=hostility.holds, left_behind=engine._left_behind)
+    facts["allocated_mib"] = hostility.allocated_mib
     facts["threads"] = sorted(thread.name for thread in threading.enumerate() if thread.name.startswith("rtm"))
     said = {"stats": engine.stats().as_dict(), "events": events, "facts": facts}
     answer.with_suffix(".json").write_text(json.dumps(said), "utf-8")

@@ -62,8 +62,6 @@ class Bench:
         played = 0
         while played < calls:  # a walk ends soon after the stream does; a device goes on asking
             more = walk(
-                line.decode.wire_records.address,
-                line.decode.wire_octets.address,
                 line.decode.address,
                 line.render.address,
                 line.play.address,

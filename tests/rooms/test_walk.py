@@ -36,7 +36,7 @@ def arrivals(packets, seed):
 def walked(line, records, octets, ticks, now_ns, out):
     held = np.frombuffer(octets or b"\0", np.uint8)
     decode = line.decode
-    rooms = (decode.wire_records.address, decode.wire_octets.address, decode.address, line.render.address, line.play.address)
+    rooms = (decode.address, line.render.address, line.play.address)
     messages = (records.ctypes.data, len(records), held.ctypes.data)
     assert walk(*rooms, *messages, out.ctypes.data, line.device_rate_hz // 100, ticks, now_ns, TICK_NS, 0, 0) == ticks
     return int(np.count_nonzero(records["length"] < 0))

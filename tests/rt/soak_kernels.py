@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numba
 import numpy as np
-from numba import carray
 
 from rtmedia.rt.cell import cell_read, cell_write
 from rtmedia.rt.clock import now_ns, sleep_ns
 from rtmedia.rt.kernel import kernel, pointer_void
+from rtmedia.rt.later import carray
 from rtmedia.rt.ring import (
     ring_claim,
     ring_commit,

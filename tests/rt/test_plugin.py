@@ -6,13 +6,13 @@ import copy
 
 import numpy as np
 import pytest
-from numba import carray
 from numpy.testing import assert_array_equal
 
 from rtmedia.errors import ConfigError
 from rtmedia.ports import Format
 from rtmedia.rt.clock import now_ns
 from rtmedia.rt.kernel import CODEC_SIGNATURE, EFFECT_SIGNATURE, call_effect, callback, kernel, pointer_void
+from rtmedia.rt.later import carray
 from rtmedia.rt.memory import aligned_zeros, view_block, view_f4, view_u1
 from rtmedia.rt.plugin import MAX_WISHES, WISH_FIELDS, DecoderInstance, Instance, wishes_take, wishes_write
 from tests.rt.test_soak import side_by_side

@@ -23,8 +23,9 @@ class RingMachine(RuleBasedStateMachine):
         power=st.integers(1, 4),
         channels=st.integers(1, 3),
         start=st.integers(0, 2**40),
+        stretch=st.sampled_from([None, 1, 2, 5]),
     )
-    def make(self, kind, power, channels, start):
+    def make(self, kind, power, channels, start, stretch):
         self.capacity = 2**power
         self.ring = {
             "frames": lambda: FrameRing(self.capacity, channels),
@@ -35,6 +36,8 @@ class RingMachine(RuleBasedStateMachine):
         self.width = int(self.ring.control[r.WIDTH])
         # As after a long life: the counters may stand anywhere.
         self.ring.control[[r.WRITTEN, r.READ, r.SEEN_READ, r.SEEN_WRITTEN]] = start
+        if stretch:
+            self.ring.control[[r.STRETCH, r.LOOK]] = stretch, start + stretch
         self.start = self.next = start
         self.held: list[int] = []
         self.refused = 0
@@ -160,7 +163,11 @@ def test_each_side_has_its_own_cache_lines():
     assert ring.control.ctypes.data % 128 == ring.store.ctypes.data % 128 == 0
     writer, reader, nobody = (
         {word * 8 // 128 for word in words}
-        for words in ((r.WRITTEN, r.SEEN_READ, r.REFUSED), (r.READ, r.SEEN_WRITTEN), (r.CAPACITY, r.WIDTH, r.STORE))
+        for words in (
+            (r.WRITTEN, r.SEEN_READ, r.REFUSED, r.BASE, r.LOOK),
+            (r.READ, r.SEEN_WRITTEN, r.SEEN_BASE),
+            (r.CAPACITY, r.WIDTH, r.STORE, r.STRETCH),
+        )
     )
     assert len(writer | reader | nobody) == len(writer) + len(reader) + len(nobody)
 
@@ -172,6 +179,52 @@ def test_in_the_steady_state_a_side_does_not_look_at_the_other():
     ring.read(block)
     ring.write(block)
     assert ring.control[r.SEEN_READ] == 0  # four frames fitted in eight whatever the reader did
+
+
+def test_a_ring_that_is_read_in_time_stays_at_the_front_of_its_store():
+    ring = FrameRing(1 << 16)
+    block, out = np.ones((160, 1), np.float32), np.zeros((160, 1), np.float32)
+    for _ in range(1_000):  # more than twice its capacity
+        assert ring.write(block) == ring.read(out) == 160
+        assert out.all()
+    used = np.flatnonzero(ring.store)
+    assert used[-1] * 4 < r.REWIND_OCTETS + block.nbytes
+    assert ring.written_total == 160_000
+    assert ring.writable == ring.capacity
+
+
+def test_a_ring_that_was_never_empty_goes_all_round_and_comes_back_once_it_is():
+    ring = OctetRing(1 << 15)
+    source, target = np.ones(1 << 12, np.uint8), np.zeros(1 << 13, np.uint8)
+    at = source.ctypes.data, target.ctypes.data
+    for _ in range(9):  # one block always waits
+        r.ring_write(ring.address, at[0], 1 << 12)
+        r.ring_read(ring.address, at[1], (1 << 12) - 1)
+    assert ring.store[-1]
+    assert r.ring_read(ring.address, at[1], 9) == 9
+    ring.store[:] = 0
+    r.ring_write(ring.address, at[0], 100)
+    assert ring.store[:100].all()
+    assert not ring.store[100:].any()
+
+
+def test_what_waits_survives_a_rewind_of_the_rings_before_it():
+    """A ring of records that rewinds beside one of octets: each keeps its own place."""
+    records, octets = RecordRing(1 << 10, DTYPE), OctetRing(1 << 14)
+    number, due = 0, 0
+    payload = np.zeros(200, np.uint8)
+    for turn in range(600):
+        for _ in range(turn % 4):
+            payload[:] = number % 251
+            assert records.write(np.array([(number, 0, 0)], DTYPE))
+            assert r.ring_write(octets.address, payload.ctypes.data, 200) == 200
+            number += 1
+        for record in records.read(2 + turn % 3):
+            assert record["number"] == due
+            assert r.ring_read(octets.address, payload.ctypes.data, 200) == 200
+            assert (payload == due % 251).all()
+            due += 1
+    assert due > 800
 
 
 @pytest.mark.parametrize("capacity", [0, 1, 3, 6, -4])

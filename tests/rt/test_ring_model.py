@@ -16,6 +16,18 @@ from tests.rt.weak_memory import Memory, Report, Violation, explore, kernel_sour
 CONTROL, STORE = 0, 1_000
 SOURCE, TARGET = 10_000, 20_000  # private memory of the writer and of the reader
 WIDTH = 2
+HELPERS = ("_rewind", "_look_for_written")
+KERNELS = (
+    "ring_writable",
+    "ring_write",
+    "ring_read",
+    "ring_claim",
+    "ring_commit",
+    "ring_front",
+    "ring_peek",
+    "ring_release",
+    "ring_skip",
+)
 
 
 class RingUnderTest:
@@ -25,8 +37,11 @@ class RingUnderTest:
         self.memory = Memory()
         self.private: dict[int, tuple[int, int]] = {}
         names = {name: getattr(ring, name) for name in dir(ring) if name.isupper()}
-        for name in ("ring_write", "ring_read", "ring_claim", "ring_commit", "ring_front", "ring_peek", "ring_release", "ring_skip"):
-            made = kernel_source(self.memory, getattr(ring, name), {**names, "copy_octets": self._copy}, edits.get(name, ()))
+        names |= {"copy_octets": self._copy}
+        for name in HELPERS + KERNELS:  # what the kernels call stands before them
+            made = kernel_source(self.memory, getattr(ring, name), names, edits.get(name, ()))
+            if name in HELPERS:
+                names[name] = made
             setattr(self, name, made)
 
     def _copy(self, destination: int, source: int, count: int) -> None:
@@ -47,6 +62,15 @@ class RingUnderTest:
             if not 0 <= fitted <= count:
                 raise Violation(f"{fitted} of {count} elements were written")
             return written + fitted, refused + count - fitted
+
+        return call
+
+    def writable(self, count):
+        """As rooms do that write all or nothing."""
+        write = self.write(count)
+
+        def call(notes):
+            return write(notes) if self.ring_writable(CONTROL) >= count else notes
 
         return call
 
@@ -107,13 +131,17 @@ class RingUnderTest:
         return call
 
 
-def walk(capacity, writer, reader, *, weak, edits=None, start=0) -> Report:
-    """Explore `writer` against `reader` (lists of (method, argument…)) from counters that stand at `start`."""
+def walk(capacity, writer, reader, *, weak, edits=None, start=0, stretch=None) -> Report:
+    """Explore `writer` against `reader` (lists of (method, argument…)) from counters that stand at `start`.
+
+    The ring rewinds where it is empty after `stretch` elements, or never.
+    """
     under_test = RingUnderTest(edits or {})
     octets = dict.fromkeys(range(STORE, STORE + capacity * WIDTH), ("nothing", 0))
     control = dict.fromkeys(range(CONTROL, CONTROL + ring.WORDS), 0)
     control |= {ring.CAPACITY: capacity, ring.WIDTH: WIDTH, ring.STORE: STORE}
     control |= dict.fromkeys((ring.WRITTEN, ring.SEEN_READ, ring.READ, ring.SEEN_WRITTEN), start)
+    control |= {ring.STRETCH: stretch, ring.LOOK: start + stretch} if stretch else {ring.LOOK: ring.NEVER}
     programs = [[getattr(under_test, name)(*arguments) for name, *arguments in calls] for calls in (writer, reader)]
     report = explore(programs, under_test.memory, control | octets, [(start, 0), start], weak=weak)
     for (written, _), read in report.ends:
@@ -158,15 +186,15 @@ def test_what_one_side_does_first_the_other_finds():
 
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_every_call_ends_after_a_fixed_number_of_its_own_steps(count):
-    """Wait-free: whatever the other side does, ring_write and ring_read make at most 16 accesses beside the octets copied."""
-    report = walk(4, [("write", count)] * 3, [("read", count)] * 3, weak=True, start=3)
-    assert report.longest_call <= 16 + count * WIDTH
+    """Wait-free: whatever the other side does, ring_write and ring_read make at most 26 accesses beside the octets copied."""
+    report = walk(4, [("write", count)] * 3, [("read", count)] * 3, weak=True, start=3, stretch=1)
+    assert report.longest_call <= 26 + count * WIDTH
 
 
 PUBLISH = "        store_release(control, WRITTEN, written + fitted)  # publish after the copy\n"
 GIVE_BACK = "        store_release(control, READ, read + taken)  # give the room back after the copy\n"
-WRITE_COPY = "        width = control[WIDTH]\n        at = written"
-READ_COPY = "        capacity = control[CAPACITY]\n        width = control[WIDTH]\n        at = read"
+WRITE_COPY = "        width = control[WIDTH]\n        at = (written"
+READ_COPY = "        capacity = control[CAPACITY]\n        width = control[WIDTH]\n        at = (read"
 
 ORDER_MUTANTS = {
     "publish before the copy": {"ring_write": ((PUBLISH, ""), (WRITE_COPY, PUBLISH + WRITE_COPY))},
@@ -190,9 +218,9 @@ MEMORY_MUTANTS = {
     "WRITTEN stored without release": {"ring_write": ((PUBLISH, PUBLISH.replace("release", "relaxed")),)},
     "READ stored without release": {"ring_read": ((GIVE_BACK, GIVE_BACK.replace("release", "relaxed")),)},
     "READ loaded without acquire": {"ring_write": (("load_acquire(control, READ)", "load_relaxed(control, READ)"),)},
-    "WRITTEN loaded without acquire": {"ring_read": (("load_acquire(control, WRITTEN)", "load_relaxed(control, WRITTEN)"),)},
+    "WRITTEN loaded without acquire": {"_look_for_written": (("load_acquire(control, WRITTEN)", "load_relaxed(control, WRITTEN)"),)},
     "WRITTEN stored plainly": {"ring_write": ((PUBLISH, "        control[WRITTEN] = written + fitted\n"),)},
-    "WRITTEN loaded plainly": {"ring_read": (("load_acquire(control, WRITTEN)", "control[WRITTEN]"),)},
+    "WRITTEN loaded plainly": {"_look_for_written": (("load_acquire(control, WRITTEN)", "control[WRITTEN]"),)},
 }
 
 
@@ -225,7 +253,7 @@ def test_only_the_weak_machine_can_catch_weaker_accesses(mutant):
         ("ring_commit", ("store_release", "store_relaxed")),
         ("ring_release", ("store_release", "store_relaxed")),
         ("ring_claim", ("load_acquire", "load_relaxed")),
-        ("ring_front", ("load_acquire", "load_relaxed")),
+        ("_look_for_written", ("load_acquire", "load_relaxed")),
     ],
 )
 def test_work_in_place_with_weaker_accesses_is_caught(kernel, edit):
@@ -238,3 +266,45 @@ def test_a_skip_that_gives_back_without_release_is_caught():
     edits = {"ring_skip": (("store_release", "store_relaxed"),)}
     with pytest.raises(Violation):
         walk(2, [("write", 2), ("write", 2)], [("peek_and_skip", 1), ("peek_and_skip", 1)], weak=True, edits=edits)
+
+
+# Rewinding: the writer of an empty ring begins again at the front of the store.
+
+REWINDS = [
+    (2, [("write", 1)] * 4, [("read", 1)] * 4),
+    (4, [("write", 1), ("write", 2), ("write", 3)], [("read", 2), ("read", 2), ("read", 3)]),
+    (4, [("claim",), ("claim",), ("write", 3), ("claim",)], [("front",), ("read", 2), ("front",), ("peek_and_skip", 1)]),
+    (4, [("writable", 2), ("writable", 3), ("writable", 1)], [("read", 4), ("peek_and_skip", 1), ("read", 4)]),
+]
+
+
+@pytest.mark.parametrize(("capacity", "writer", "reader"), [*REWINDS, *BLOCKS, *IN_PLACE])
+@pytest.mark.parametrize("stretch", [1, 2])
+def test_no_weak_execution_of_a_ring_that_rewinds_loses_tears_or_reorders_an_element(capacity, writer, reader, stretch):
+    report = walk(capacity, writer, reader, weak=True, start=3, stretch=stretch)
+    assert len(report.ends) > 1
+
+
+@pytest.mark.parametrize(("capacity", "writer", "reader"), REWINDS[:3])
+def test_no_interleaving_of_single_octets_upsets_a_ring_that_rewinds(capacity, writer, reader):
+    assert walk(capacity, writer, reader, weak=False, start=1, stretch=1).states > 500
+
+
+EMPTY = "if control[SEEN_READ] == written:"
+REWIND_MUTANTS = {
+    "READ loaded without acquire": {"_rewind": (("load_acquire", "load_relaxed"),)},
+    "READ loaded plainly": {"_rewind": (("load_acquire(control, READ)", "control[READ]"),)},
+    "a ring that is not empty": {"_rewind": ((EMPTY, "if control[SEEN_READ] >= written - 1:"),)},
+    "a reader that keeps its old BASE": {"_look_for_written": (("if written > read:", "if written < read:"),)},
+    "a reader that looks at the BASE of an empty ring": {"_look_for_written": (("if written > read:", "if written >= read:"),)},
+    "WRITTEN loaded without acquire": {"_look_for_written": (("load_acquire", "load_relaxed"),)},
+    "BASE changed after the publication": {
+        "ring_write": (("    _rewind(control, written)\n", ""), (PUBLISH, PUBLISH + "        _rewind(control, written)\n"))
+    },
+}
+
+
+@pytest.mark.parametrize("mutant", REWIND_MUTANTS)
+def test_a_rewind_that_is_wrong_in_one_step_is_caught(mutant):
+    with pytest.raises(Violation):
+        walk(4, [("write", 1), ("write", 2), ("write", 2)], [("read", 2)] * 4, weak=True, edits=REWIND_MUTANTS[mutant], stretch=1)

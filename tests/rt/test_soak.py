@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rtmedia.rt.cell import Cell
-from rtmedia.rt.ring import FrameRing, RecordRing
+from rtmedia.rt.ring import BASE, LOOK, STRETCH, FrameRing, RecordRing
 from tests.rt import soak_kernels as k
 
 PATIENCE_NS = 120 * 10**9
@@ -58,6 +58,37 @@ def test_records_cross_between_threads_in_order_and_whole(capacity, total):
     )
     assert ring.written_total == total
     assert ring.readable == 0
+
+
+@pytest.mark.parametrize("stretch", [1, 64, 1_000])
+def test_a_ring_that_rewinds_whenever_it_may_hands_on_every_frame(stretch):
+    """A reader that sleeps, and one that waits at an empty ring: both threads meet the rewind from all sides."""
+    ring = FrameRing(4_096, 1)
+    ring.control[[STRETCH, LOOK]] = stretch
+    total = 6_000_000
+    deadline_ns = time.monotonic_ns() + PATIENCE_NS
+    blocks = [np.zeros((count, 1), np.float32) for count in (97, 480)]
+    side_by_side(
+        (k.write_frames, (ring.address, blocks[0], total, 5, deadline_ns)),
+        (k.read_frames, (ring.address, blocks[1], total, 6, deadline_ns)),
+    )
+    assert ring.written_total == total
+    assert ring.control[BASE] > total // 100  # it did rewind, again and again
+
+
+@pytest.mark.parametrize("stretch", [1, 8])
+def test_a_ring_of_records_that_rewinds_whenever_it_may_hands_on_every_record(stretch):
+    ring = RecordRing(64, k.RECORD)
+    ring.control[[STRETCH, LOOK]] = stretch
+    total = 300_000
+    deadline_ns = time.monotonic_ns() + PATIENCE_NS
+    scratches = np.zeros((2, 128), np.uint8)
+    side_by_side(
+        (k.write_records, (ring.address, scratches[0].ctypes.data, total, 7, deadline_ns)),
+        (k.read_records, (ring.address, scratches[1].ctypes.data, total, 8, deadline_ns)),
+    )
+    assert ring.written_total == total
+    assert ring.control[BASE] > 0
 
 
 @pytest.mark.parametrize("count", [1, 3, 12])
