@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _report import Row, Target, fact_table, machine_facts, report, table
+from _report import Row, Target, fact_table, figure, machine_facts, report, table
 
 __all__ = (
     "Row",
@@ -25,6 +25,7 @@ __all__ = (
     "arguments",
     "compare",
     "fact_table",
+    "figure",
     "interleaved",
     "machine_facts",
     "optional",

@@ -36,6 +36,7 @@ def draw(folder: Path, rows: Sequence[Mapping[str, Any]]) -> list[Path]:
                 for y, value in known:
                     axes.annotate(shown(value), (value, y), xytext=(3, 0), textcoords="offset points", va="center", fontsize=7)
             axes.set_xscale("symlog", linthresh=_FLOOR_MS, linscale=0.4)
+            axes.xaxis.set_major_formatter("{x:g}")
             axes.set_xlim(0, 4.0 * max(_FLOOR_MS, *(row[key] for row in heard)))
             axes.set_yticks(range(len(conditions)), conditions)
             axes.set_ylim(len(conditions) - 0.4, -0.6)

@@ -66,7 +66,7 @@ class Target:
         behind = f" {unit}" if unit else ""
         if found is None:
             return cls(name, f"≤ {limit:g}{behind}", "not measured", None)
-        return cls(name, f"≤ {limit:g}{behind}", f"{found:.4g}{behind}", found <= limit)
+        return cls(name, f"≤ {limit:g}{behind}", f"{figure(found)}{behind}", found <= limit)
 
     @classmethod
     def at_least(cls, name: str, limit: float, found: float | None, unit: str = "") -> Target:
@@ -74,7 +74,12 @@ class Target:
         behind = f" {unit}" if unit else ""
         if found is None:
             return cls(name, f"≥ {limit:g}{behind}", "not measured", None)
-        return cls(name, f"≥ {limit:g}{behind}", f"{found:.4g}{behind}", found >= limit)
+        return cls(name, f"≥ {limit:g}{behind}", f"{figure(found)}{behind}", found >= limit)
+
+
+def figure(value: float) -> str:
+    """Four digits that count, and no exponent."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def machine_facts() -> dict[str, Any]:

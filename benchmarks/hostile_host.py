@@ -4,14 +4,16 @@ One tone, sent as a live stream of 20 ms packets by a media server on loopback, 
 monitor is recorded: by an engine, and by the usual ways to play from Python (`_hostile_peers.py`), all with 20 ms of lead. Meanwhile
 the host does nothing; keeps one or three threads of Python busy; collects garbage over a large heap; keeps the GIL for
 200 ms at a time; keeps every core busy from other processes, at normal and at lower priority; takes and gives back 2 GiB;
-or the media server is stopped for 300 ms every three seconds. Peers take turns within each condition.
+or the media server is stopped for 300 ms every three seconds. Peers take turns within each condition. Media and sound server run before
+all others where the system allows it (root, or a limit on real-time priority): in life they have machines and cores of their own.
 
 The tone never rests, so silence in the recording is a gap, whoever caused it. What is missing from a recording may be the
 sound server's own doing where the cores are not its own (busy neighbours): it then hits all peers alike, and a peer that plays
 from memory in C, with ``--memory``, shows how much. What the engine had to make up because nothing had come is
 concealment, not silence, until it fades out: it is given beside. ``why`` says of the engine's own underruns whether its render
-thread had no turn for as long as the lead, or the device asked for more at once than that. A call of the device is late
-when it comes more than one block after its time. Where there is no sound server only the engine runs, into its null sink.
+thread had no turn for as long as the lead, or the device asked for more at once than that. ``held_ms`` is the sound between
+socket and device: what waits in a peer's queue or ring in the end, and what the engine's ledger says (p95). A call of the
+device is late when it comes more than one block after its time. Without a sound server only the engine runs, into its null sink.
 """
 
 from __future__ import annotations
@@ -29,20 +31,22 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
-from _bench import Target, parser_for, report
+from _bench import Target, figure, parser_for, report
 from _hostile_peers import BLOCK, FROM_MEMORY, PACKET_MS, available
 from _hostile_peers import RATE_HZ as SOURCE_HZ  # from here on the tree's own packages are found, too
 
+from tests.live.hostility import available_mib
 from tests.live.player import Played, play
 from tests.sound_server import RATE_HZ, Recording, SoundServer, SoundServerMissing
 
+TAKEN_MIB = 2048
 CONDITIONS: dict[str, dict[str, Any]] = {
     "nothing": {},
     "one busy thread": {"busy": 1},
     "three busy threads": {"busy": 3},
     "garbage collections": {"collect": True},
     "200 ms with the GIL": {"hold_ms": 200},
-    "2 GiB taken and freed": {"allocate_mib": 2048},
+    "2 GiB taken and freed": {"allocate_mib": TAKEN_MIB},
     "all cores busy": {"neighbours": -1},
     "all cores busy, nice 19": {"neighbours": -1, "niceness": 19},
     "server stopped for 300 ms": {"stop_ms": 300, "stop_every_s": 3.0},
@@ -56,6 +60,13 @@ BLOCK_MS = 1000 * BLOCK / SOURCE_HZ
 QUIET = 1e-3
 GAP_MS = 2.0
 HOSTILE_AFTER_S = 1.0
+#: What is worth a table over all conditions.
+SUMMARIES = {
+    "silent_ms": "silence in what was heard, ms",
+    "worst_gap_ms": "longest gap in what was heard, ms",
+    "underrun_frames": "frames of underrun, as each counts its own",
+    "late_worst_ms": "latest call of the device, ms after its time",
+}
 #: What was handed over just before the end is cut off by it.
 CUT_OFF_S = 0.1
 
@@ -137,6 +148,7 @@ def run_engine(
         seconds=seconds,
         hostility=dict(hostility),
         hostile_after_s=HOSTILE_AFTER_S,
+        server_first=True,
         timeout_s=seconds + 300.0,
         source=f"loopback:?speech={quote(str(folder / 'tone.wav'))}&packet_ms={PACKET_MS}",
         effects=[],
@@ -147,11 +159,11 @@ def run_engine(
         "underrun_frames": played.stats["underrun_frames_total"],
         "device_xruns": played.stats["device_xruns_total"],
         "concealed_ms": played.stats["concealed_ms_total"],
-        "waiting_ms": played.stats["latency_ms"].get("total", {}).get("p95"),
+        "held_ms": played.stats["latency_ms"].get("total", {}).get("p95"),
         **of_calls(played.marks["time_ns"]),
         "python_waited_ms": played.facts["longest_python_ms"],
         "taken_mib": played.facts["allocated_mib"] or None,
-        "why": causes(played),
+        "why": causes(played) if played.stats["underrun_frames_total"] else "",
     }
     return row, played.facts["stopping_at_s"] * 1e9
 
@@ -183,7 +195,7 @@ def run_peer(
         "underrun_frames": found["underrun_frames"],
         "device_xruns": found["device_xruns"],
         "concealed_ms": None,
-        "waiting_ms": found["waiting_ms"],
+        "held_ms": found["waiting_ms"],
         **of_calls(np.array(found["times_ns"])),
         "python_waited_ms": found["longest_python_ms"],
         "taken_mib": found["allocated_mib"] or None,
@@ -218,6 +230,17 @@ def measure(peer: str, sound: SoundServer | None, folder: Path, seconds: float, 
     return {**of_recording(recording, stopping_ns), **row}
 
 
+def across(rows: Sequence[Mapping[str, Any]], key: str) -> list[dict[str, Any]]:
+    """A line for each condition, a column for each peer; of several rounds the worst."""
+    peers = dict.fromkeys(row["peer"] for row in rows)
+    found: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        line = found.setdefault(row["comparison"], {"the host": row["comparison"], **dict.fromkeys(peers)})
+        known = [value for value in (line[row["peer"]], row[key]) if value is not None]
+        line[row["peer"]] = max(known, default=None)
+    return list(found.values())
+
+
 def targets_of(rows: Sequence[Mapping[str, Any]]) -> list[Target]:
     """What the engine must keep up, and beside whom."""
 
@@ -230,15 +253,14 @@ def targets_of(rows: Sequence[Mapping[str, Any]]) -> list[Target]:
         return found
 
     def told(found: Mapping[str, float], unit: str) -> str:
-        bad = [f"{value:.4g} ({name})" for name, value in found.items() if value]
+        bad = [f"{figure(value)} ({name})" for name, value in found.items() if value]
         return f"{', '.join(bad)} {unit}" if bad else f"0 {unit} in {len(found)} conditions"
 
     targets = []
-    for key, unit in (("underrun_frames", "frames"), ("silent_ms", "ms")):
-        ours = worst(FAULTLESS, OURS, key)
-        if ours:
-            what = "frames that the device went without" if key == "underrun_frames" else "silence in what was heard"
-            targets.append(Target(f"rtmedia, {what}, its own process being hostile", f"0 {unit}", told(ours, unit), not any(ours.values())))
+    ours = worst(FAULTLESS, OURS, "underrun_frames")
+    if ours:
+        name = "rtmedia, frames that the device went without, its own process being hostile"
+        targets.append(Target(name, "0 frames", told(ours, "frames"), not any(ours.values())))
     hostile = [name for name in FAULTLESS if name != "nothing"]
     theirs = worst(hostile, PYAUDIO, "silent_ms")
     targets.append(
@@ -259,8 +281,8 @@ def targets_of(rows: Sequence[Mapping[str, Any]]) -> list[Target]:
         targets.append(
             Target(
                 f"rtmedia, silence in what was heard, {condition}",
-                f"≤ rtmixer's {theirs[condition]:.4g} ms" if theirs else "≤ rtmixer's",
-                f"{ours[condition]:.4g} ms" if ours else "not measured",
+                f"≤ rtmixer's {figure(theirs[condition])} ms" if theirs else "≤ rtmixer's",
+                f"{figure(ours[condition])} ms" if ours else "not measured",
                 ours[condition] <= theirs[condition] if both else None,
             )
         )
@@ -299,7 +321,8 @@ def main() -> None:
                     heard = "" if row["silent_ms"] is None else f"{row['silent_ms']:.1f} ms silent, worst gap {row['worst_gap_ms']:.1f} ms"
                     print(f"{condition}, {peer}: {heard}, {row['underrun_frames']} frames of underrun", file=sys.stderr, flush=True)
     rows.sort(key=lambda row: (list(CONDITIONS).index(row["comparison"]), peers.index(row["peer"]), row["round"]))
-    facts = {
+    facts: dict[str, list[dict[str, Any]]] = {title: across(rows, key) for key, title in SUMMARIES.items() if rows[0][key] is not None}
+    facts |= {
         condition: [{key: value for key, value in row.items() if key != "comparison"} for row in rows if row["comparison"] == condition]
         for condition in conditions
     }
@@ -309,9 +332,9 @@ def main() -> None:
 
         return draw_rows(made, rows)
 
-    short = [row["taken_mib"] for row in rows if row["taken_mib"] and row["taken_mib"] < 2048]
-    if short:
-        print(f"memory is short: {min(short)} MiB were taken instead of 2048")
+    here_mib = available_mib()
+    if here_mib is not None and here_mib // 2 < TAKEN_MIB:
+        print(f"memory is short: {here_mib} MiB are available, so {here_mib // 2} MiB were taken at most instead of {TAKEN_MIB}")
     report(__doc__, [], asked, facts, targets=targets_of(rows), missing=missing if sound is not None else [], draw=draw, seconds=seconds)
 
 

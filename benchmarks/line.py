@@ -5,15 +5,13 @@ through the functions that the engine's threads run: on a perfect network and on
 without effects and with the default ones, for a device at 16 and at 48 kHz. Beside it, in the same run: the least that
 any line can cost, a plain copy of the same octets in and out; and what is often done instead, a Python callback that
 takes packets from a queue and converts them (and does none of the rest: no jitter buffer, no concealment, no limiter;
-what PyAudio itself adds to each call, and waiting for the interpreter, come on top of it).
-
-Last, the only Python that a received packet meets: reading a binary frame and putting it on the wire ring.
+what PyAudio itself adds to each call, and waiting for the interpreter, come on top of it). The Python that a received packet
+meets before all this is in `receive.py`.
 """
 
 from __future__ import annotations
 
 import queue
-import struct
 import time
 from collections.abc import Callable
 
@@ -23,15 +21,13 @@ from _bench import Row, arguments, compare, interleaved, report
 from rtmedia.codec import codec_named
 from rtmedia.ports import EPOCH_SHIFT, FLAG_NEW_EPOCH, Effect
 from rtmedia.presets import LIVE, preset
-from rtmedia.protocol.media_v1 import MediaV1
-from rtmedia.rooms.doorways import WIRE_DTYPE
+from rtmedia.rooms.doorways import MESSAGE_DTYPE
 from rtmedia.rooms.line import Line
 from rtmedia.rooms.walk import deliver, tick
 from rtmedia.rt.clock import now_ns
 from rtmedia.rt.kernel import copy_octets, kernel, pointer_void
 from rtmedia.rt.later import carray
 from rtmedia.rt.memory import view_i8
-from rtmedia.rt.ring import ring_skip
 from rtmedia.sim.script import conversation
 from rtmedia.units import NS_PER_MS, NS_PER_S
 
@@ -49,7 +45,7 @@ PACKET_OCTETS = 2 * PACKET_FRAMES
 SEGMENT = 100  # ticks of one peer before the next has its turn
 COPIES = 16  # a copy is shorter than reading the clock
 
-_RECORD_OCTETS = WIRE_DTYPE.itemsize
+_RECORD_OCTETS = MESSAGE_DTYPE.itemsize
 
 
 @kernel("i8(i8, i8, i8, i8, i8, i8, i8, i8, i8, i8)")
@@ -63,7 +59,7 @@ def timed_walk(decode, render, play, messages, payloads, out, frames, ticks, at_
     for i in range(ticks):
         now = at_ns + (i + 1) * 10_000_000
         before = now_ns()
-        while carray(pointer_void(messages + taken * _RECORD_OCTETS), 1, WIRE_DTYPE)[0].arrival_ns <= now:
+        while carray(pointer_void(messages + taken * _RECORD_OCTETS), 1, MESSAGE_DTYPE)[0].arrival_ns <= now:
             deliver(decode, messages + taken * _RECORD_OCTETS, payloads + taken * 640)
             taken += 1
         tick(play, decode, render, out, frames, now)
@@ -93,7 +89,7 @@ def stream(seconds: int, jittery: bool) -> tuple[np.ndarray, bytes]:
     due_ns = START_NS + np.arange(count) * 20 * NS_PER_MS + delay_ns.astype(np.int64)
     kept = np.flatnonzero(rng.random(count) >= 0.02) if jittery else np.arange(count)
     order = kept[np.argsort(due_ns[kept], kind="stable")]
-    records = np.zeros(len(order) + 1, WIRE_DTYPE)
+    records = np.zeros(len(order) + 1, MESSAGE_DTYPE)
     records["arrival_ns"][:-1], records["seq"][:-1] = due_ns[order], order
     records["media_time_ns"][:-1], records["length"] = order * 20 * NS_PER_MS, PACKET_OCTETS
     records["flags"][0] = FLAG_NEW_EPOCH | 1 << EPOCH_SHIFT
@@ -209,64 +205,9 @@ def whole_line(segments: int) -> list[Row]:
     return rows
 
 
-def received_frame(rounds: int) -> list[Row]:
-    """One 20 ms binary frame from the socket's bytes to the wire ring, in Python."""
-    frames = [struct.pack("<I4xq", seq, 20 * seq) + bytes(PACKET_OCTETS) for seq in range(32)]
-    protocol = MediaV1("aligned", "demo", RATE_HZ)
-    line = Line(rate_hz=RATE_HZ, channels=1, device_rate_hz=RATE_HZ, codec=codec_named("pcm_s16le"), effects=())
-    decode = line.decode
-    plain: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    media = [protocol.feed(frame) for frame in frames]
-
-    def timed(each: Callable[[], None], after: Callable[[], None]) -> Callable[[], float]:
-        def run() -> float:
-            before = time.perf_counter_ns()
-            each()
-            took = time.perf_counter_ns() - before
-            after()
-            return took / len(frames)
-
-        return run
-
-    def put() -> None:
-        for frame in frames:
-            plain.put(frame)
-
-    def feed() -> None:
-        for frame in frames:
-            protocol.feed(frame)
-
-    def write() -> None:
-        for item in media:
-            decode.write(START_NS, item.seq, item.timestamp_ms * NS_PER_MS, 0, item.payload)
-
-    def feed_and_write() -> None:
-        for frame in frames:
-            item = protocol.feed(frame)
-            decode.write(START_NS, item.seq, item.timestamp_ms * NS_PER_MS, 0, item.payload)
-
-    def empty_queue() -> None:
-        while not plain.empty():
-            plain.get()
-
-    def empty_ring() -> None:
-        ring_skip(decode.wire_octets.address, len(decode.wire_records.read(64)) * PACKET_OCTETS)
-
-    times = interleaved(
-        {
-            "SimpleQueue.put of the bytes": timed(put, empty_queue),
-            "MediaV1.feed": timed(feed, lambda: None),
-            "Decode.write": timed(write, empty_ring),
-            "MediaV1.feed + Decode.write": timed(feed_and_write, empty_ring),
-        },
-        rounds=rounds,
-    )
-    return compare("one binary frame of 20 ms, in Python", times, "SimpleQueue.put of the bytes", block_ms=2 * BLOCK_MS)
-
-
 def main() -> None:
     asked = arguments(__doc__ or "")
-    rows = whole_line(2 if asked.tiny else 60) + received_frame(2 if asked.tiny else 500)
+    rows = whole_line(2 if asked.tiny else 60)
     report(__doc__ or "", rows, asked)
 
 

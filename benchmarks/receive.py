@@ -156,7 +156,7 @@ def others(receiver: socket.socket, wire: Wire) -> tuple[dict[str, Callable[[], 
     for name, make in makers.items():
         try:
             make(receiver, wire)(1)
-        except (AttributeError, ImportError, TypeError, ValueError) as exc:
+        except (AttributeError, ImportError, TypeError, ValueError) as exc:  # noqa: PERF203
             missing.append(f"{name.partition(':')[0]} ({type(exc).__name__})")
             while select.select([receiver], [], [], 0)[0]:
                 receiver.recv(65_536)

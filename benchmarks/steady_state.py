@@ -11,6 +11,7 @@ What grows is found in a second, shorter run under ``tracemalloc`` (``--trace-s`
 from __future__ import annotations
 
 import ctypes
+import functools
 import gc
 import json
 import logging
@@ -41,13 +42,21 @@ class Mallinfo2(ctypes.Structure):
     ]
 
 
-def malloc_kib() -> float | None:
-    """What the C library has given out and not got back: main arena and mapped blocks; None where it does not tell."""
+@functools.cache
+def _mallinfo2() -> Any:
     try:
         ask = ctypes.CDLL(None).mallinfo2
     except (OSError, TypeError, AttributeError):
         return None
     ask.restype = Mallinfo2
+    return ask
+
+
+def malloc_kib() -> float | None:
+    """What the C library has given out and not got back: main arena and mapped blocks; None where it does not tell."""
+    ask = _mallinfo2()
+    if ask is None:
+        return None
     found = ask()
     return float(found.uordblks + found.hblkhd) / 1024
 
@@ -77,8 +86,13 @@ def play(asked: dict[str, Any]) -> None:
         print(json.dumps({"ready": True}), flush=True)
         first_ns = json.loads(sys.stdin.readline())["first_ns"]
         allocations = Allocations()
-        rows, snapshots = [], []
         notes = max(2, int(asked["seconds"] / asked["every_s"]) + 1)
+        rows = np.full((notes, len(COLUMNS)), 0.0)  # all at once: a list would be what grows
+        if trace:
+            import tracemalloc
+
+            tracemalloc.start(1)
+        snapshots = []
         for note in range(notes):
             due_ns = first_ns + int(note * asked["every_s"] * 1e9)
             time.sleep(max(0, due_ns - time.monotonic_ns()) / 1e9)
@@ -86,29 +100,22 @@ def play(asked: dict[str, Any]) -> None:
                 pass
             stats = engine.stats()
             gc.collect()
-            rows.append(
-                (
-                    (time.monotonic_ns() - first_ns) / 1e9,
-                    stats.packets_received_total,
-                    rss_kib(),
-                    sys.getallocatedblocks(),
-                    malloc_kib(),
-                    allocations.count(),
-                    stats.underrun_frames_total,
-                    stats.concealed_ms_total,
-                )
+            rows[note] = (
+                (time.monotonic_ns() - first_ns) / 1e9,
+                stats.packets_received_total,
+                rss_kib() or np.nan,
+                sys.getallocatedblocks(),
+                malloc_kib() or np.nan,
+                allocations.count(),
+                stats.underrun_frames_total,
+                stats.concealed_ms_total,
             )
-            del stats
-            if trace:
-                import tracemalloc
-
-                if not snapshots and rows[-1][0] >= asked["warm_up_s"]:
-                    tracemalloc.start(8)
-                    snapshots.append(tracemalloc.take_snapshot())
+            if trace and not snapshots and rows[note, 0] >= asked["warm_up_s"]:
+                snapshots.append(tracemalloc.take_snapshot())
         if trace:
             snapshots.append(tracemalloc.take_snapshot())
     grown = _grown(snapshots) if trace and len(snapshots) == 2 else []
-    print(json.dumps({"notes": rows, "grown": grown}), flush=True)
+    print(json.dumps({"notes": np.where(np.isnan(rows), None, rows).tolist(), "grown": grown}), flush=True)
 
 
 def _grown(snapshots: list[Any]) -> list[dict[str, Any]]:

@@ -6,9 +6,11 @@ Importing this package imports neither numba nor PyAudio; each public name is lo
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # type checkers take the name for true; importing `typing` takes longer than all else here
 if TYPE_CHECKING:
+    from typing import Any
+
     from rtmedia.config import Config, Credentials, Jitter
     from rtmedia.dsp.compressor import Compressor
     from rtmedia.dsp.gain import Gain

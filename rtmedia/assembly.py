@@ -85,6 +85,7 @@ def make_source(
         The protocol is unknown.
     """
     from rtmedia.io.oauth import TokenProvider
+    from rtmedia.io.together import receive as share
     from rtmedia.io.websocket import WebSocketConnection
     from rtmedia.protocol.media_v1 import MediaV1
     from rtmedia.protocol.retry import Backoff
@@ -134,5 +135,6 @@ def make_source(
         octets_per_s=config.rate_hz * frame_octets,
         idle_timeout_s=config.idle_timeout_s,
         stopping=stopping,
+        share=share,
     )
     return receive, tokens

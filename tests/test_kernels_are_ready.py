@@ -14,7 +14,7 @@ PROGRAM = """
 import sys, threading, time
 sys.path.insert(0, {root!r})
 from numba.core import dispatcher
-from rtmedia.rt import compile
+from rtmedia.rt import compile, machine
 
 late, started = [], False
 
@@ -28,7 +28,7 @@ def watched(owner, name):
     setattr(owner, name, watch)
 
 watched(compile, "compile_object")
-watched(compile, "link")
+watched(machine, "link")
 watched(dispatcher.Dispatcher, "compile")
 
 from rtmedia import Config, Engine

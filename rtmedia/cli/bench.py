@@ -119,31 +119,42 @@ def _run_all(
         if quiet:
             outcomes.append(run(one, out, tiny=tiny, plots=plots, extra=extra, timeout_s=timeout_s))
             continue
-        with _Showing(console, number, len(wanted), one, began_s):
-            outcomes.append(run(one, out, tiny=tiny, plots=plots, extra=extra, timeout_s=timeout_s))
+        with _Showing(console, number, len(wanted), one) as showing:
+            outcomes.append(run(one, out, tiny=tiny, plots=plots, extra=extra, timeout_s=timeout_s, saying=showing.say))
         console.print(_line(outcomes[-1], number, len(wanted)), soft_wrap=True)
     if not quiet and len(wanted) > 1:
         console.print(Text(f"{len(wanted)} benchmarks in {clock(time.monotonic() - began_s)}", "dim"), soft_wrap=True)
 
 
 class _Showing:
-    """While one runs: a line that spins and counts where there is a terminal, otherwise one plain line at its begin."""
+    """While one runs: a line that spins, counts and quotes it where there is a terminal, otherwise one plain line at its begin."""
 
-    def __init__(self, console: Console, number: int, of: int, one: Benchmark, began_s: float) -> None:
+    def __init__(self, console: Console, number: int, of: int, one: Benchmark) -> None:
         from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.table import Column
 
         self._progress: Progress | None = None
         if not console.is_terminal or console.is_dumb_terminal:
             console.print(f"{number} of {of}  {one.name}: {one.question}", soft_wrap=True)
             return
-        columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn(), TextColumn("{task.fields[about]}"))
-        self._progress = Progress(*columns, console=console, transient=True)
-        so_far = f"{clock(time.monotonic() - began_s)} so far" if number > 1 else ""
-        self._progress.add_task(f"{number} of {of}  {one.name}", total=None, about=so_far)
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[said]}", style="dim", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
+        )
+        self._progress = Progress(*columns, console=console, transient=True, expand=True)
+        self._task = self._progress.add_task(f"{number} of {of}  {one.name}", total=None, said="")
 
-    def __enter__(self) -> None:
+    def say(self, line: str) -> None:
+        """What it has printed last."""
+        if self._progress is not None:
+            self._progress.update(self._task, said=clean(line, 200))
+
+    def __enter__(self) -> _Showing:
         if self._progress is not None:
             self._progress.start()
+        return self
 
     def __exit__(self, *_: object) -> None:
         if self._progress is not None:

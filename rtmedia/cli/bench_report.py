@@ -27,7 +27,9 @@ _OF_THE_HOUR = ("load_1min",)
 
 def write_report(path: Path, results: Path, kept: Sequence[tuple[Benchmark, Result]]) -> None:
     """Write the page; its pictures stay in `results` and are linked from there."""
-    text = "\n".join(_page(path.parent, results, kept))
+    # First those that aim at something: they are what a reader has come for.
+    ordered = sorted(kept, key=lambda one: not one[1].get("targets"))
+    text = "\n".join(_page(path.parent, results, ordered))
     with replacing(path) as temporary:
         temporary.write_text(text + "\n", "utf-8")
 
@@ -84,11 +86,19 @@ def _targets(kept: Sequence[tuple[Benchmark, Result]]) -> Iterator[str]:
 
 
 def _missing(kept: Sequence[tuple[Benchmark, Result]]) -> Iterator[str]:
-    rows = [(one.name, result["missing"]) for one, result in kept if result.get("missing")]
-    if rows:
-        yield "\nPeers that were not there:\n"
-        for name, missing in rows:
-            yield f"- `{name}`: {'; '.join(map(str, missing))}"
+    rows = [(one.name, _reasons(result.get("missing")) + _reasons(result.get("skipped"))) for one, result in kept]
+    if any(reasons for _, reasons in rows):
+        yield "\nWhat was left out:\n"
+        for name, reasons in rows:
+            if reasons:
+                yield f"- `{name}`: {_escaped('; '.join(reasons))}"
+
+
+def _reasons(left_out: Any) -> list[str]:
+    """Names, or names and why."""
+    if isinstance(left_out, Mapping):
+        return [f"{name} ({why})" for name, why in left_out.items()]
+    return [str(name) for name in left_out or ()]
 
 
 def _section(here: Path, results: Path, one: Benchmark, result: Result) -> Iterator[str]:
@@ -164,7 +174,7 @@ def _times(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
 
 def _facts(rows: Sequence[Row]) -> tuple[list[str], list[list[str]], str]:
     keys = [key for key in dict.fromkeys(key for row in rows for key in row) if key != "comparison"]
-    keys = [key for key in keys if any(row.get(key) is not None for row in rows)]
+    keys = [key for key in keys if any(row.get(key) is not None for row in rows) and not any(_is_nested(row.get(key)) for row in rows)]
     if len(keys) <= _MOST_COLUMNS or len(rows) > len(keys):
         words = [any(isinstance(row.get(key), str) for row in rows) for key in keys]
         return [_head(key) for key in keys], [[_cell(row.get(key)) for key in keys] for row in rows], "".join("rl"[word] for word in words)
@@ -172,6 +182,12 @@ def _facts(rows: Sequence[Row]) -> tuple[list[str], list[list[str]], str]:
     first, *others = keys
     heads = ["", *(_cell(row.get(first)) for row in rows)]
     return heads, [[_head(key), *(_cell(row.get(key)) for row in rows)] for key in others], "l" + "r" * len(rows)
+
+
+def _is_nested(value: Any) -> bool:
+    """A table within a cell: that is for who reads the JSON."""
+    inside = list(value.values()) if isinstance(value, Mapping) else list(value) if isinstance(value, list | tuple) else []
+    return any(isinstance(item, Mapping | list | tuple) for item in inside)
 
 
 def _head(key: str) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ _SHARED = "_bench.py"  # what tells a folder of ours from one that is only calle
 _DRAWS = "_plot.py"
 #: Of a log, in the report of a failure.
 _LAST_LINES = 12
+_LOOK_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +112,20 @@ def chosen(found: Sequence[Benchmark], names: Sequence[str]) -> list[Benchmark]:
     return [by_name[name] for name in dict.fromkeys(wanted)] if wanted else list(found)
 
 
-def run(one: Benchmark, out: Path, *, tiny: bool, plots: bool, extra: Sequence[str] = (), timeout_s: float | None = None) -> Outcome:
+def run(
+    one: Benchmark,
+    out: Path,
+    *,
+    tiny: bool,
+    plots: bool,
+    extra: Sequence[str] = (),
+    timeout_s: float | None = None,
+    saying: Callable[[str], None] = lambda line: None,
+) -> Outcome:
     """Run one benchmark and keep ``NAME.json``, ``NAME.log`` and its pictures in `out`.
 
-    What an earlier run left there under the same names is removed first: a result is never older than its log.
+    What an earlier run left there under the same names is removed first: a result is never older than its log. `saying` is
+    called now and then with the last line that it has printed.
     """
     kept, log = out / f"{one.name}.json", out / f"{one.name}.log"
     for old in (kept, log, *pictures_of(one.name, out)):
@@ -132,9 +144,7 @@ def run(one: Benchmark, out: Path, *, tiny: bool, plots: bool, extra: Sequence[s
     with log.open("wb") as output:
         process = subprocess.Popen([*command, *extra], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environ)
         try:
-            code: int | None = process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            code = None
+            code = _waited(process, log, timeout_s, saying)
         finally:
             _end(process)
     took_s = time.monotonic() - began_s
@@ -145,6 +155,23 @@ def run(one: Benchmark, out: Path, *, tiny: bool, plots: bool, extra: Sequence[s
     result["run"] = {"took_s": round(took_s, 1), "arguments": list(extra)}
     write_json(kept, result)
     return Outcome(one, code, took_s, result)
+
+
+def _waited(process: subprocess.Popen[bytes], log: Path, timeout_s: float | None, saying: Callable[[str], None]) -> int | None:
+    """The exit code, or None where it took too long."""
+    deadline_s = time.monotonic() + (timeout_s if timeout_s is not None else float("inf"))
+    while (left_s := deadline_s - time.monotonic()) > 0:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.wait(min(_LOOK_S, left_s))
+        saying(_last_line(log))
+    return process.poll()
+
+
+def _last_line(log: Path) -> str:
+    with log.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 1000))
+        lines = file.read().decode("utf-8", "replace").replace("\r", "\n").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -9,6 +9,7 @@ then finds that on the disk, and no kernel is compiled twice.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -63,7 +64,10 @@ class KernelModule:
         """
         if self.folder is None:
             return False
-        return len(list(self.folder.glob("*.kernel"))) >= self.files
+        try:
+            return sum(name.endswith(".kernel") for name in os.listdir(self.folder)) >= self.files
+        except OSError:  # another process removed it meanwhile
+            return False
 
 
 def kernel_modules(package: Path | None = None) -> list[KernelModule]:
@@ -71,7 +75,10 @@ def kernel_modules(package: Path | None = None) -> list[KernelModule]:
     root = package if package is not None else _ROOT / "rtmedia"
     found = []
     for path in sorted(root.rglob("*.py")):
-        kernels = _KERNEL.findall(path.read_text("utf-8"))
+        source = path.read_bytes()
+        if b"\n@kernel" not in source and b"\n@callback" not in source:  # most modules, and this is asked at every start
+            continue
+        kernels = _KERNEL.findall(source.decode())
         if kernels:
             name = ".".join(("rtmedia", *path.relative_to(root).with_suffix("").parts)).removesuffix(".__init__")
             found.append(KernelModule(name, path, len(kernels), sum(not _INLINE.search(line) for line in kernels)))

@@ -6,15 +6,8 @@ quarter, loads and stores take two addresses (parts in two arrays) or one (parts
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-from rtmedia.dsp.lanes import LANES, in_all_lanes, shuffled
-from rtmedia.rt.later import Later, intrinsic, ir, types
-
-if TYPE_CHECKING:
-    from rtmedia.dsp import lane_types
-
-lane_types: Any = Later("rtmedia.dsp.lane_types")
+from rtmedia.dsp.lanes import LANES, in_all_lanes, lane_types, shuffled
+from rtmedia.rt.later import intrinsic, ir, types
 
 
 def _mirror(builder, vector):  # type: ignore[no-untyped-def]

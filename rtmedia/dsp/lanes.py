@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rtmedia.rt.later import Later, intrinsic, ir, types
 
 if TYPE_CHECKING:
-    from rtmedia.dsp import lane_types
+    import rtmedia.dsp.lane_types  # noqa: F401  (see `Later`)
 
 LANES = 8
 lane_types: Any = Later("rtmedia.dsp.lane_types")

@@ -2,11 +2,12 @@
 
 A blocking socket with a timeout keeps neither promise: the timeout starts anew with each octet that a hostile peer
 dribbles, and closing a socket under a thread that waits on it is a race for the file number. Here the socket never
-blocks. All waiting happens in one place, for the socket *and* for a second pair of sockets that `abort` writes to;
-name look-ups, which no system lets us interrupt, happen on a thread that may be left behind.
+blocks. Whoever waits for it waits for a second pair of sockets too, which `abort` writes to: `TcpStream._wait`, and
+`rtmedia.io.waiting` for what is read all the time. Name look-ups, which no system lets us interrupt, happen on a thread
+that may be left behind.
 
 The methods ``recv``, ``send``, ``gettimeout`` and their like are those of a socket, so that websocket-client takes
-this object for one (its ``socket=`` option).
+this object for one (its ``socket=`` option). It shakes hands with them; what follows is read with ``recv_into``.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from rtmedia.errors import SourceError
-from rtmedia.io.waiting import NOTHING, Receiver
+from rtmedia.io.waiting import NOTHING, READY, Receiver
 from rtmedia.protocol.session import Aborted
 from rtmedia.units import NS_PER_S
 
@@ -33,6 +34,7 @@ _T = TypeVar("_T")
 _Address = tuple[Any, ...]
 _CHUNK_OCTETS = 65_536
 _HEAD_LIMIT_OCTETS = 16_384
+_NO_ROOM = memoryview(bytearray(1))
 #: What ``connect`` on a non-blocking socket says while it is under way (Linux and macOS; Windows).
 _UNDER_WAY = (errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN, 10035)
 
@@ -102,8 +104,8 @@ class TcpStream:
             self._tunnel(host, port, proxy.username, proxy.password)
         if tls is not None:
             self._start_tls(tls, host)
-        elif Receiver.works_here():
-            self._receiver = Receiver(self.fileno(), self._wake_out.fileno())
+        if Receiver.works_here():
+            self._receiver = Receiver(self.fileno(), self._wake_out.fileno(), reads=tls is None)
 
     def _connect(self, host: str, port: int) -> None:
         addresses = self._resolve(host, port)
@@ -224,7 +226,7 @@ class TcpStream:
         if self._aborted:
             raise Aborted("the connection was aborted")
         receiver = self._receiver
-        if receiver is not None:
+        if receiver is not None and self._pending is None:
             count = receiver.into(room, self.deadline_ns)
             if count > 0:
                 self.read_ns = receiver.read_ns
@@ -234,19 +236,49 @@ class TcpStream:
             if count == NOTHING:
                 raise TimeoutError("the deadline has passed")
             # The end, an error, a signal: the socket's own words for it follow.
-        elif self._is_drained:
-            # A packet every 20 ms finds the socket empty each time: asking it first would cost one call more, and,
-            # beside threads that keep the interpreter busy, one more wait for it.
-            self._wait(selectors.EVENT_READ, look=True)
-        try:
-            count = self._when_ready(selectors.EVENT_READ, self._open_socket().recv_into, room)
-        except ssl.SSLEOFError:
-            return 0  # gone without a TLS goodbye
-        self.read_ns = time.monotonic_ns()
-        self.octets_received += count
-        # TLS reads no further than the record that it gives out of; what it holds of that, no selector sees.
-        self._is_drained = count < len(room) and (self._pending is None or not self._pending())
-        return count
+        return self._recv_into_asking(room)
+
+    def _recv_into_asking(self, room: memoryview) -> int:
+        """Read with the interpreter's own functions: TLS, and systems without `Receiver`.
+
+        A packet every 20 ms finds the socket empty each time. Asking it first would cost one call more, and, beside threads that
+        keep the interpreter busy, one more wait for it; so it is waited for first, unless the last read left something.
+        """
+        sock = self._open_socket()
+        came_ns = 0
+        while True:
+            if self._is_drained:
+                if came_ns:
+                    self._check(time.monotonic_ns())  # part of a TLS record came; a peer may dribble it
+                came_ns = self._wait_to_read()
+            try:
+                count: int = sock.recv_into(room)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                self._is_drained = True
+                continue
+            except ssl.SSLWantWriteError:
+                self._wait(selectors.EVENT_WRITE)
+                continue
+            except ssl.SSLEOFError:
+                return 0  # gone without a TLS goodbye
+            self.read_ns = came_ns or time.monotonic_ns()
+            self.octets_received += count
+            # TLS reads no further than the record that it gives out of; what it holds of that, no selector sees.
+            self._is_drained = count < len(room) and (self._pending is None or not self._pending())
+            return count
+
+    def _wait_to_read(self) -> int:
+        """Until there is something; returns since when. Looks once even after the deadline."""
+        if self._receiver is not None and self._pending is not None:
+            found = self._receiver.into(_NO_ROOM, self.deadline_ns)
+            self._check(None)
+            if found == NOTHING:
+                raise TimeoutError("the deadline has passed")
+            if found == READY:
+                return self._receiver.read_ns
+            return time.monotonic_ns()  # an error, the end: reading tells; after a signal it finds nothing, and waits again
+        self._wait(selectors.EVENT_READ, look=True)
+        return time.monotonic_ns()
 
     def _read(self) -> bytes:
         self._check(None)
@@ -278,6 +310,15 @@ class TcpStream:
 
     def fileno(self) -> int:
         return -1 if self._socket is None else self._socket.fileno()
+
+    def files(self) -> tuple[int, int]:
+        """Numbers of the files that say that there is something to read, or that `abort` was called."""
+        return self.fileno(), self._wake_out.fileno()
+
+    @property
+    def holds_more(self) -> bool:
+        """Whether there is something to read that no selector sees: what TLS has decrypted already."""
+        return self._pending is not None and self._pending() > 0
 
     # --- ending --------------------------------------------------------------------------------------------
 
@@ -319,7 +360,7 @@ class TcpStream:
             raise TimeoutError("the deadline has passed")
 
     def _wait(self, event: int, *, look: bool = False) -> None:
-        """Until the socket is ready for `event`: the one place where this stream waits. `look`: once even after the deadline."""
+        """Until the socket is ready for `event`. `look`: once even after the deadline."""
         now_ns = time.monotonic_ns()
         self._check(None if look else now_ns)
         assert self._socket is not None

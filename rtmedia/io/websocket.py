@@ -17,6 +17,7 @@ import io
 import ssl
 import struct
 import time
+from collections.abc import Iterator
 from typing import Any, Literal
 from urllib.parse import quote, urlsplit, urlunsplit
 
@@ -96,6 +97,7 @@ class WebSocketConnection:
         self._reader = MessageReader(message_limit_octets)
         self._library: Any = websocket.WebSocket(enable_multithread=False)  # one thread owns it: no locks
         self._open = False
+        self._patience_s = _SEND_TIMEOUT_S
         self._pings_sent = 0
         self._ping_ns = 0  # when the ping without a pong was sent; 0: there is none
         self._alarm_ns = 0  # when to look after ping and pong
@@ -199,7 +201,7 @@ class WebSocketConnection:
         self._send(text.encode(), TEXT)
 
     def _send(self, payload: bytes, opcode: int) -> None:
-        self._stream.deadline_ns = time.monotonic_ns() + int(_SEND_TIMEOUT_S * NS_PER_S)
+        self._stream.deadline_ns = time.monotonic_ns() + int(self._patience_s * NS_PER_S)
         try:
             self._library.send(payload, opcode)
         except SourceError:
@@ -255,6 +257,46 @@ class WebSocketConnection:
                         self._keep_alive()
                     if now_ns >= deadline_ns:
                         return None
+
+    def arrivals(self) -> Iterator[tuple[str | memoryview, int]]:
+        """What has come, as `receive` gives it out, without waiting: for one thread that reads many connections.
+
+        Raises
+        ------
+        ConnectionEnded, WireError, Aborted
+            As `receive`; also where the peer takes nothing that we have to send.
+        """
+        stream, reader = self._stream, self._reader
+        self._patience_s = 0.0
+        has_read = False
+        while True:
+            arrival_ns = stream.read_ns
+            while True:
+                try:
+                    message = reader.next()
+                except FramingError as exc:
+                    raise self._broken(exc.code, str(exc)) from None
+                if message is None:
+                    break
+                if type(message) is Control:
+                    self._act_on(message)
+                else:
+                    yield message, arrival_ns  # type: ignore[misc]
+            if has_read and not stream.holds_more:  # else the socket will say so itself
+                return
+            stream.deadline_ns = 0
+            if not self._read_more():
+                return
+            has_read = True
+
+    def look_after(self) -> None:
+        """Send a ping that is due, or raise `ConnectionEnded` where nothing has come for too long. Never waits."""
+        if time.monotonic_ns() >= self._alarm_ns:
+            self._keep_alive()
+
+    def files(self) -> tuple[int, int]:
+        """Numbers of the files to wait for: the socket, and the one that `abort` writes to."""
+        return self._stream.files()
 
     def _read_more(self) -> bool:
         """Octets into the reader; False at the deadline."""

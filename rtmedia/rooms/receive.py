@@ -24,7 +24,7 @@ from typing import Any, Protocol
 from rtmedia.errors import AuthError, SourceError
 from rtmedia.events import Connected, Disconnected, Event, Problem
 from rtmedia.ports import EPOCH_SHIFT, FLAG_END_OF_STREAM, FLAG_NEW_EPOCH, NO_MEDIA_TIME, TranscriptWriter, WireWriter
-from rtmedia.protocol.messages import End, Media, MediaProtocol, TranscriptMessage
+from rtmedia.protocol.messages import End, Media, MediaProtocol, Message, TranscriptMessage
 from rtmedia.protocol.oauth import Token
 from rtmedia.protocol.retry import Backoff
 from rtmedia.protocol.session import Aborted, Action, ConnectionEnded, Verdict, action_of
@@ -56,6 +56,11 @@ class Connection(Protocol):
 
     def close(self) -> None: ...
     def abort(self) -> None: ...
+
+
+Received = tuple["str | bytes | memoryview", int]
+#: Connection, what takes each message (or None: time has passed) and says when to end, and the same on the caller's own thread.
+Share = Callable[[Any, Callable[["Received | None"], bool], Callable[[], None]], None]
 
 
 class TokenSource(Protocol):
@@ -169,6 +174,8 @@ class ReceiveRoom:
         The clock of the connection's arrival times.
     wait : callable or None
         ``wait(seconds) -> stop requested``; None is ``stopping.wait``.
+    share : callable or None
+        Receives an open connection, on a thread for many or by calling back (`rtmedia.io.together.receive`); None: on this one.
 
     Notes
     -----
@@ -192,6 +199,7 @@ class ReceiveRoom:
         stopping: threading.Event | None = None,
         clock_ns: Callable[[], int] = time.monotonic_ns,
         wait: Callable[[float], bool] | None = None,
+        share: Share | None = None,
     ) -> None:
         self.counters = ReceiveCounters(protocol.accepted, protocol.rejected)
         self._make_connection = make_connection
@@ -208,6 +216,7 @@ class ReceiveRoom:
         self._stopping = stopping or threading.Event()
         self._clock_ns = clock_ns
         self._wait = wait or self._stopping.wait
+        self._share = share
         self._connection: Connection | None = None
         self._token: Token | None = None
         self._attempt = 0  # in this series
@@ -219,6 +228,9 @@ class ReceiveRoom:
         self._packets = 0
         self._octets = 0
         self._is_proved = False  # it has brought good audio
+        self._end: End | None = None  # the stream's, once it has come
+        self._is_end_written = False
+        self._last_ns = 0  # of a message, or the end
 
     def run(self) -> None:
         """Receive until `stop` or the end of the stream.
@@ -293,51 +305,67 @@ class ReceiveRoom:
 
     def _receive(self, connection: Connection) -> End | None:
         """Until `stop` (None), the end of the stream, or an exception."""
-        counters, feed = self.counters, self._protocol.feed
+        self._end, self._is_end_written = None, False
+        self._last_ns = self._clock_ns()
+        try:
+            if self._share is None:
+                self._receive_alone(connection)
+            else:
+                self._share(connection, self._take, lambda: self._receive_alone(connection))
+        except ConnectionEnded as exc:
+            if self._end is None:
+                raise
+            self.counters.last_close_code = exc.close_code
+            self._deliver_end()
+            return self._end
+        self._deliver_end()
+        return None if self._stopping.is_set() else self._end
+
+    def _receive_alone(self, connection: Connection) -> None:
+        receive, take = connection.receive, self._take
         longest_wait_s = min(_LONGEST_WAIT_S, self._idle_timeout_ns / NS_PER_S or _LONGEST_WAIT_S)
-        end: End | None = None
-        last_ns = self._clock_ns()  # of a message, or the end
         while not self._stopping.is_set():
-            try:
-                received = connection.receive(longest_wait_s)
-            except ConnectionEnded as exc:
-                if end is None:
-                    raise
-                counters.last_close_code = exc.close_code
-                return end
-            if received is None:
-                now_ns = self._clock_ns()
-            else:
-                message, now_ns = received
-                item = feed(message)
-                if type(item) is Media:
-                    self._take_audio(item, now_ns)
-                    if end is None:
-                        last_ns = now_ns
-                        continue
-                elif type(item) is TranscriptMessage:
-                    self._write_transcript(
-                        text=item.text,
-                        confidence=item.confidence,
-                        timestamp_ms=item.timestamp_ms,
-                        epoch=counters.epoch,
-                        arrival_ns=now_ns,
-                        speaker=item.speaker,
-                    )
-                elif item is None:
-                    self._tell("malformed", "the server sent a message that was not understood; see the rejected counters", now_ns)
-            if end is not None:
-                if now_ns - last_ns >= END_GRACE_NS:
-                    return end
-            elif received is None:
-                if self._idle_timeout_ns and now_ns - last_ns >= self._idle_timeout_ns:
-                    raise ConnectionEnded(1006, f"no message for {(now_ns - last_ns) / NS_PER_S:.1f} s")
-            else:
-                last_ns = now_ns
-                if type(item) is End:
-                    end = item
-                    self._write_end()  # now: a server that takes its time to close must not look like a stall
-        return None
+            if take(receive(longest_wait_s)):
+                return
+            self._deliver_end()
+
+    def _take(self, received: Received | None) -> bool:
+        """One message, or None when time has passed; True when there is nothing more to receive. Never waits."""
+        item: Message | None = None
+        if received is None:
+            now_ns = self._clock_ns()
+        else:
+            message, now_ns = received
+            item = self._protocol.feed(message)
+            if type(item) is Media:
+                self._take_audio(item, now_ns)
+                if self._end is None:
+                    self._last_ns = now_ns
+                    return False
+            elif type(item) is TranscriptMessage:
+                self._write_transcript(
+                    text=item.text,
+                    confidence=item.confidence,
+                    timestamp_ms=item.timestamp_ms,
+                    epoch=self.counters.epoch,
+                    arrival_ns=now_ns,
+                    speaker=item.speaker,
+                )
+            elif item is None:
+                self._tell("malformed", "the server sent a message that was not understood; see the rejected counters", now_ns)
+        if self._end is not None:
+            if not self._is_end_written:
+                self._write_end()
+            return now_ns - self._last_ns >= END_GRACE_NS
+        if received is None:
+            if self._idle_timeout_ns and now_ns - self._last_ns >= self._idle_timeout_ns:
+                raise ConnectionEnded(1006, f"no message for {(now_ns - self._last_ns) / NS_PER_S:.1f} s")
+        else:
+            self._last_ns = now_ns
+            if type(item) is End:
+                self._end = item
+                self._write_end()  # now: a server that takes its time to close must not look like a stall
+        return self._stopping.is_set()
 
     def _take_audio(self, media: Media, arrival_ns: int) -> None:
         seq, timestamp_ms, payload = media
@@ -364,10 +392,13 @@ class ReceiveRoom:
             self._refreshed = False
 
     def _write_end(self) -> None:
-        """The end must arrive: without it the last audio would wait in the jitter buffer for more."""
-        while not self._write_wire(self._clock_ns(), (self._seq + 1) & _SEQ_MASK, NO_MEDIA_TIME, FLAG_END_OF_STREAM, b""):
-            if self._wait(_END_RETRY_S):
-                return
+        """The end must arrive: without it the last audio would wait in the jitter buffer for more. Tried until it does."""
+        self._is_end_written = self._write_wire(self._clock_ns(), (self._seq + 1) & _SEQ_MASK, NO_MEDIA_TIME, FLAG_END_OF_STREAM, b"")
+
+    def _deliver_end(self) -> None:
+        """Wait until the end of the stream, if it has come, has found room. Thread: the room's own."""
+        while self._end is not None and not self._is_end_written and not self._wait(_END_RETRY_S):
+            self._write_end()
 
     def _tell(self, kind: str, message: str, now_ns: int) -> None:
         """Emit a problem, at most one a second of each kind."""

@@ -14,16 +14,15 @@ This is for the Python side of the audio path only, which holds the interpreter 
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
 from rtmedia.rt.kernel import kernel
+from rtmedia.rt.later import intrinsic, ir, types
 from rtmedia.rt.memory import view_i8
 
 _FASTCALL = 0x0080
@@ -64,8 +63,10 @@ class _MethodDef(ctypes.Structure):
     _fields_ = (("name", ctypes.c_char_p), ("function", ctypes.c_void_p), ("flags", ctypes.c_int), ("doc", ctypes.c_char_p))
 
 
-#: A function reads its definition as long as it lives, and nobody is told when that ends: one small record for each is kept for ever.
-_definitions: list[_MethodDef] = []
+@functools.cache
+def _definition(function: Any) -> _MethodDef:
+    """One for each kernel, for ever: a built-in function reads its definition as long as it lives, and tells nobody when that ends."""
+    return _MethodDef(function.py_func.__name__.encode(), function.address, _FASTCALL, (function.py_func.__doc__ or "").encode())
 
 
 def builtin(function: Any, memory: npt.NDArray[Any]) -> Callable[..., Any]:
@@ -83,11 +84,8 @@ def builtin(function: Any, memory: npt.NDArray[Any]) -> Callable[..., Any]:
     -----
     Thread: any that holds the interpreter; the kernel must not be given one `memory` by two.   Real-time: no.
     """
-    name = function.py_func.__name__.encode()
-    definition = _MethodDef(name, function.address, _FASTCALL, (function.py_func.__doc__ or "").encode())
-    _definitions.append(definition)
     make = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)(("PyCFunction_NewEx", ctypes.pythonapi))
-    made: Callable[..., Any] = make(ctypes.addressof(definition), memory, None)
+    made: Callable[..., Any] = make(ctypes.addressof(_definition(function)), memory, None)
     return made
 
 

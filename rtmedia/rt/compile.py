@@ -72,7 +72,7 @@ def _described(kind: Any) -> Any:
         return Number(_NUMBERS[kind])
     if isinstance(kind, types.Array) and kind.layout == "C" and kind.dtype in _NUMBERS:
         return Array(Number(_NUMBERS[kind.dtype]), kind.ndim)
-    if isinstance(kind, types.UniTuple) and kind.dtype in _NUMBERS:
+    if isinstance(kind, types.UniTuple) and kind.dtype in _NUMBERS:  # type: ignore[attr-defined,unused-ignore]
         return Numbers(Number(_NUMBERS[kind.dtype]), kind.count)
     return Other(str(kind))
 

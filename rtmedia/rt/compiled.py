@@ -16,7 +16,6 @@ import ctypes
 import functools
 import hashlib
 import itertools
-import json
 import os
 import threading
 import zlib
@@ -28,7 +27,7 @@ from rtmedia.rt import entry, machine
 from rtmedia.rt.cache import kernel_cache_dir
 from rtmedia.rt.signature import Signature, parse
 
-_MAGIC = b"rtmedia kernel 1\n"
+_MAGIC = b"rtmedia kernel 2\n"
 _numbers = itertools.count(1)
 _symbols: set[str] = set()
 #: Held while code is loaded. Whoever holds numba's lock may take this one, never the other way round.
@@ -129,6 +128,8 @@ class Kernel:
     def _seen_by_numba(self) -> Any:
         """What stands for this kernel in a caller: its own code, or a call of its symbol."""
         compiler = _compiler()
+        with _loading:
+            machine.make_public()
         if self.inline:
             return compiler.inline_dispatcher(self.py_func, self._given)
         return compiler.caller_type(self.py_func, compiler.signature_of(self._given), self.symbol)
@@ -139,6 +140,7 @@ class Kernel:
                 return
         compiler = _compiler()
         with compiler.global_compiler_lock, _loading:
+            machine.make_public()
             # numba brings symbols of its own (the C library's mathematics, vectors of it): what lacked one may be complete now.
             if self._address or self._load_from_disk():
                 return
@@ -165,12 +167,12 @@ class Kernel:
         return self._named[0]
 
     @property
-    def _path(self) -> Path | None:
+    def _path(self) -> str | None:
         """Its file; None where it cannot be kept."""
         return self._named[1]
 
     @functools.cached_property
-    def _named(self) -> tuple[str, Path | None]:
+    def _named(self) -> tuple[str, str | None]:
         """A name for the code, and a file.
 
         A function inside a function, and a module that is loaded twice, may be another one under the same name.
@@ -178,32 +180,39 @@ class Kernel:
         code = self.py_func.__code__
         directory = kernel_cache_dir(code.co_filename)
         name = self.py_func.__qualname__
-        symbol = f"{directory.name}.{name}.{self._digest}" if directory is not None else f"{name}.{next(_numbers)}"
+        digest = _digest(self.signature)
+        symbol = f"{directory.name}.{name}.{digest}" if directory is not None else f"{name}.{next(_numbers)}"
         if "<locals>" in name or symbol in _symbols or self.py_func.__closure__:
             return f"{symbol}.{next(_numbers)}", None
-        return symbol, directory / f"{name}.{self._digest}.kernel" if directory is not None else None
-
-    @functools.cached_property
-    def _digest(self) -> str:
-        return hashlib.sha256(f"{self.signature}{machine.facts()}".encode()).hexdigest()[:12]
+        return symbol, f"{directory}{os.sep}{name}.{digest}.kernel" if directory is not None else None
 
 
-def _read(path: Path, symbol: str) -> bytes | None:
-    """The object in file `path`; None where there is none that can be used."""
+@functools.cache
+def _digest(signature: Signature) -> str:
+    """What the machine code depends on beside the sources."""
+    return hashlib.sha256(f"{signature}{machine.facts()}".encode()).hexdigest()[:12]
+
+
+def _read(path: str, symbol: str) -> bytes | None:
+    """The object in file `path`; None where there is none that can be used.
+
+    Its head is one line of words: the symbol, a checksum of the object, the symbols that it needs.
+    """
     try:
-        octets = path.read_bytes()
+        with open(path, "rb", buffering=0) as file:
+            octets = file.read()
         magic, head, code = octets.split(b"\n", 2)
-        facts = json.loads(head)
+        named, checksum, *needs = head.decode().split(" ")
+        good = magic + b"\n" == _MAGIC and named == symbol and int(checksum) == zlib.crc32(code)
     except (OSError, ValueError):
         return None
-    good = magic + b"\n" == _MAGIC and facts["symbol"] == symbol and facts["crc"] == zlib.crc32(code)
-    return code if good and machine.can_link(tuple(facts["needs"])) else None
+    return code if good and machine.can_link(needs) else None
 
 
-def _write(path: Path, symbol: str, code: bytes, needs: tuple[str, ...]) -> None:
+def _write(path: str, symbol: str, code: bytes, needs: tuple[str, ...]) -> None:
     """Keep an object. A disk that does not want it costs time at the next start, never this one."""
-    head = json.dumps({"symbol": symbol, "crc": zlib.crc32(code), "needs": needs}).encode()
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    head = " ".join((symbol, str(zlib.crc32(code)), *needs)).encode()
+    part = Path(f"{path}.{os.getpid()}.part")
     try:
         part.write_bytes(_MAGIC + head + b"\n" + code)
         part.replace(path)

@@ -11,6 +11,7 @@ import hashlib
 import os
 import sys
 import warnings
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -64,37 +65,64 @@ def facts() -> str:
     return f"{interpreter}{compilers}{llvm.get_process_triple()}{processor}{settings}"
 
 
+class _Linker:
+    """LLVM's linker, and where it put what."""
+
+    def __init__(self) -> None:
+        with warnings.catch_warnings(), contextlib.suppress(RuntimeError, AttributeError):
+            warnings.simplefilter("ignore")
+            llvm.initialize()  # what later releases do by themselves, and say so
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+        triple = llvm.get_process_triple()
+        machine = llvm.Target.from_triple(triple).create_target_machine(codemodel="jitdefault", jit=True)
+        nothing = llvm.parse_assembly("")
+        nothing.triple = triple
+        self.engine: Any = llvm.create_mcjit_compiler(nothing, machine)
+        if os.environ.get("NUMBA_ENABLE_PROFILING", "0") not in ("", "0"):
+            self.engine.enable_jit_events()
+        self.addresses: dict[str, int] = {}
+        self.found: set[str] = set()  # symbols of the process
+        self.public = False
+
+
 @functools.cache
-def _engine() -> Any:
-    """LLVM's linker, one for the process."""
-    with warnings.catch_warnings(), contextlib.suppress(RuntimeError, AttributeError):
-        warnings.simplefilter("ignore")
-        llvm.initialize()  # what later releases do by themselves, and say so
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    machine = llvm.Target.from_triple(llvm.get_process_triple()).create_target_machine(codemodel="jitdefault", jit=True)
-    nothing = llvm.parse_assembly("")
-    nothing.triple = llvm.get_process_triple()
-    engine = llvm.create_mcjit_compiler(nothing, machine)
-    if os.environ.get("NUMBA_ENABLE_PROFILING", "0") not in ("", "0"):
-        engine.enable_jit_events()
-    return engine
+def _linker() -> _Linker:
+    """One for the process: code stays as long as that, and finds what was loaded before it."""
+    return _Linker()
 
 
 def link(code: bytes, symbol: str, python_symbol: str) -> tuple[int, int]:
-    """Load an object; returns where C and where Python calls it. The code stays as long as the process.
+    """Load an object; returns where C and where Python calls it.
 
-    Thread: one at a time, see `rtmedia.rt.compiled`.
+    Thread: one at a time, see `rtmedia.rt.compiled`; so for all here.
     """
-    engine = _engine()
+    linker = _linker()
+    engine = linker.engine
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
     address = int(engine.get_function_address(symbol))
-    llvm.add_symbol(symbol, address)
+    linker.addresses[symbol] = address
+    if linker.public:
+        llvm.add_symbol(symbol, address)
     return address, address if python_symbol == symbol else int(engine.get_function_address(python_symbol))
 
 
-def can_link(needs: tuple[str, ...]) -> bool:
+def make_public() -> None:
+    """Let other linkers than ours find the symbols, numba's for one, from now on: needed before a caller is compiled there."""
+    linker = _linker()
+    if not linker.public:
+        for symbol, address in linker.addresses.items():
+            llvm.add_symbol(symbol, address)
+        linker.public = True
+
+
+def can_link(needs: Iterable[str]) -> bool:
     """Whether the process has every symbol; one that is missing would end it."""
-    _engine()  # LLVM looks into the process itself from then on
-    return all(llvm.address_of_symbol(name) for name in needs)
+    linker = _linker()  # LLVM looks into the process itself from then on
+    for name in needs:
+        if name not in linker.addresses and name not in linker.found:
+            if not llvm.address_of_symbol(name):
+                return False
+            linker.found.add(name)
+    return True

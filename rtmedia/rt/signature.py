@@ -50,7 +50,7 @@ class Numbers(NamedTuple):
     """Several numbers of one type: a tuple."""
 
     element: Number
-    count: int
+    length: int
 
 
 class Other(NamedTuple):
@@ -73,7 +73,7 @@ class Signature(NamedTuple):
     @property
     def can_be_called(self) -> bool:
         """Whether compiled code can reach such a function by address; an array cannot be given back."""
-        pair = isinstance(self.returned, Numbers) and self.returned.count <= 2  # fits two registers everywhere
+        pair = isinstance(self.returned, Numbers) and self.returned.length <= 2  # fits two registers everywhere
         return (pair or isinstance(self.returned, Number)) and all(
             isinstance(kind, Array) or (isinstance(kind, Number) and kind != VOID) for kind in self.args
         )

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from rtmedia.cli.bench_report import duration, write_report
-from rtmedia.cli.benchmarks import Benchmark, benchmarks_in, chosen, find_folder, pictures_of
+from rtmedia.cli.benchmarks import Benchmark, benchmarks_in, chosen, find_folder, pictures_of, run
 from rtmedia.cli.main import app
 from rtmedia.errors import ConfigError
 
@@ -189,6 +189,17 @@ def test_pictures_of_one_are_not_those_of_a_longer_name(tmp_path):
     assert [path.name for path in pictures_of("ring", tmp_path)] == ["ring-2.png", "ring.png"]
 
 
+def test_what_was_left_out_is_told_however_it_was_written_down(tmp_path):
+    one, other = (Benchmark(tmp_path / f"{name}.py", "Why?", "") for name in ("one", "other"))
+    row = {"peer": "a", "threads": {"x": {"cpu": 1.0}}, "chain": {"gate": 1.5, "limiter_ms": 2.0}}
+    results = [(one, {"rows": [row], "missing": {"mpv": "not <installed>"}}), (other, {"rows": [], "skipped": ["a cold cache"]})]
+    write_report(tmp_path / "page.md", tmp_path, results)
+    page = (tmp_path / "page.md").read_text("utf-8")
+    assert "- `one`: mpv (not &lt;installed>)" in page
+    assert "- `other`: a cold cache" in page
+    assert "| a | gate 1.5, limiter, ms 2 |" in page
+
+
 def test_a_table_of_many_figures_of_few_stands_on_its_side_and_a_long_one_is_folded(tmp_path):
     wide = [{"comparison": "wide", "peer": peer, **{f"figure_{n}_ms": float(n) for n in range(12)}} for peer in ("a", "b")]
     long = [{"comparison": "long", "n": n, "what": "w<b>"} for n in range(40)]
@@ -220,3 +231,22 @@ def test_the_shared_code_draws_facts_as_they_are_and_times_as_ratios(monkeypatch
         ("f", "gaps", [("a", 3.0), ("b", 4.0)]),
     ]
     sys.modules.pop("_plot", None)
+
+
+def test_what_it_prints_is_told_while_it_runs(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("rtmedia.cli.benchmarks._LOOK_S", 0.05)
+    go_on = tmp_path / "go on"
+    (folder / "slow.py").write_text(
+        f'"""Is it slow?"""\nimport pathlib, time\nprint("\\rhalf done", flush=True)\nwhile not pathlib.Path({str(go_on)!r}).exists():\n'
+        "    time.sleep(0.01)\n"
+    )
+    said = []
+
+    def saying(line):
+        said.append(line)
+        if line:
+            go_on.touch()
+
+    (slow,) = chosen(benchmarks_in(folder), ["slow"])
+    run(slow, tmp_path, tiny=True, plots=False, timeout_s=60.0, saying=saying)
+    assert said[-1] == "half done"

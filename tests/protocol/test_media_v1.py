@@ -54,6 +54,14 @@ def test_a_packed_header_is_read_and_its_audio_is_whole():
     assert MediaV1("packed").feed(packed(2**32 - 1, -5, AUDIO)) == Media(2**32 - 1, -5, AUDIO)
 
 
+def test_the_audio_of_a_view_is_a_view_of_the_same_memory():
+    octets = bytearray(aligned(7, 20, AUDIO))
+    media = MediaV1().feed(memoryview(octets))
+    assert media == Media(7, 20, AUDIO)
+    octets[16] ^= 0xFF
+    assert media.payload[0] == octets[16]
+
+
 def test_time_zero_and_times_before_it_are_times():
     assert MediaV1().feed(aligned(0, 0, AUDIO)) == Media(0, 0, AUDIO)
     assert MediaV1().feed(aligned(0, -20, AUDIO)) == Media(0, -20, AUDIO)

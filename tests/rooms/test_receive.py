@@ -262,6 +262,62 @@ def test_audio_without_number_or_time_is_numbered_from_the_last():
     assert [entry[2] for entry in world.wire[:4]] == [NO_MEDIA_TIME, NO_MEDIA_TIME, 40 * NS_PER_MS, NO_MEDIA_TIME]
 
 
+class Lent:
+    """Another thread's part: it takes what has come, and looks in when nothing has; it never waits."""
+
+    def __init__(self, *steps: Any) -> None:
+        self.steps = steps
+        self.served = False
+
+    def __call__(self, connection: Any, take: Any, alone: Any) -> None:
+        for step in self.steps:
+            if isinstance(step, Exception):
+                raise step
+            if callable(step):
+                step()
+            elif take(step):
+                self.served = True
+                return
+
+
+def test_a_connection_that_is_lent_serves_until_a_second_after_the_end():
+    second_ns = NS_PER_S
+    lent = Lent((packet(7, 0), second_ns), None, (END, 2 * second_ns), (packet(8, 20), 3 * second_ns))
+    world = World([None], share=lent).run()
+    assert world.flags == [first_of(1), FLAG_END_OF_STREAM, 0]
+    assert lent.served
+    assert [event.reason for event in world.of(Disconnected)] == ["hung up"]
+
+
+def test_a_lent_connection_never_waits_for_room_and_its_own_thread_delivers_the_end():
+    world: World
+    waits_while_lent: list[float] = []
+
+    def fill() -> None:
+        world.room_in_wire = 0
+
+    def note() -> None:
+        waits_while_lent.extend(world.waits)
+        world.room_in_wire = 1
+
+    world = World([None], share=Lent(fill, (END, NS_PER_S), note, LOST))
+    world.run()
+    assert waits_while_lent == []
+    assert world.flags == [FLAG_END_OF_STREAM]
+
+
+def test_what_ends_a_lent_connection_is_answered_as_ever():
+    class Once(Lent):
+        def __call__(self, connection: Any, take: Any, alone: Any) -> None:
+            if not self.served:
+                self.served = True
+                raise LOST
+            alone()
+
+    world = World([None], [*packets(2), END, LOST], share=Once()).run()
+    assert world.flags == [first_of(2), 0, FLAG_END_OF_STREAM]
+
+
 def test_a_full_wire_drops_the_newest_counts_it_and_tells_once_a_second():
     world = World([*packets(60), END, LOST])
     world.room_in_wire = 0
@@ -297,6 +353,25 @@ def test_octets_and_round_trip_are_read_from_the_connection_over_reconnects():
     counters = world.room.counters
     assert counters.bytes_received == 5 * 656 + len(END)
     assert counters.rtt_ms == 12.5
+
+
+def test_a_payload_that_lies_in_the_connections_buffer_is_written_before_the_next_is_read():
+    buffer = bytearray(656)
+    script: list[Any] = []
+    for seq in range(3):
+        script += [lambda seq=seq: buffer.__setitem__(slice(None), packet(seq, audio=bytes([seq]) * 640)), memoryview(buffer)]
+    world = World([*script, END, LOST]).run()
+    assert [entry[4] for entry in world.wire[:3]] == [bytes([seq]) * 640 for seq in range(3)]
+
+
+def test_counters_may_be_read_at_any_time_from_the_first_attempt_on():
+    counts: list[int] = []
+    world = World([], [])
+    look = lambda: counts.append(world.room.counters.bytes_received)  # noqa: E731
+    world.scripts = [[look, packet(0), look, LOST], [look, packet(1), look, END, LOST]]
+    assert world.room.counters.snapshot()["bytes_received_total"] == 0
+    world.run()
+    assert counts == [0, 656, 656, 2 * 656]
 
 
 # --- reconnecting --------------------------------------------------------------------------------------------
