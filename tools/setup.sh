@@ -92,6 +92,12 @@ prepare_sound_server() {
     system_packages "a sound server for live tests and benchmarks" pulseaudio pulseaudio-utils libasound2-plugins || say "live tests will be skipped, live benchmarks will do less: $WHY_NOT"
 }
 
+# For tests/test_instructions.py. What tests/dsp/test_kernels_are_vectorised.py needs, objdump, comes with the C compiler.
+prepare_counting() {
+    command -v valgrind >/dev/null && return
+    system_packages "counting instructions in tests" valgrind || say "kernels are timed instead of counted: $WHY_NOT"
+}
+
 # install_package EXTRA,...: or nothing, for the package alone.
 install_package() { "$VENV/bin/python" -m pip install --disable-pip-version-check -e ".${1:+[$1]}" >>"$LOG" 2>&1; }
 
@@ -111,7 +117,7 @@ if [ -f "$stamp" ] && [ "$(key)" = "$(cat "$stamp")" ]; then
 fi
 
 make_environment
-case " $* " in *" test "* | *" bench "*) prepare_sound_server ;; esac
+case " $* " in *" test "* | *" bench "*) prepare_sound_server; prepare_counting ;; esac
 
 say "installing rtmedia${*:+ with $*} (the first time takes a minute or two)"
 extras=$(for extra; do [ "$extra" = audio ] || printf '%s,' "$extra"; done)

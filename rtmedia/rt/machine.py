@@ -51,14 +51,18 @@ def _settings() -> dict[str, str]:
 @functools.cache
 def facts() -> str:
     """What machine code depends on beside its source: the processor, the compiler, the interpreter."""
-    try:
-        features = llvm.get_host_cpu_features().flatten()
-    except RuntimeError:  # LLVM cannot tell for every processor
-        features = ""
+    settings = _settings()
+    if {"CPU_NAME", "CPU_FEATURES"} <= set(settings):  # compiled for that one, whichever runs it
+        processor = ""
+    else:
+        try:
+            processor = llvm.get_host_cpu_name() + llvm.get_host_cpu_features().flatten()
+        except RuntimeError:  # LLVM cannot tell for every processor
+            processor = llvm.get_host_cpu_name()
     # An object's head is longer where the interpreter has no lock; such a build may have the same version.
     interpreter = (sys.implementation.cache_tag, sys.version_info[:], sys.platform, object.__basicsize__)
     compilers = (_version_of_numba(), llvmlite.__version__)
-    return f"{interpreter}{compilers}{llvm.get_process_triple()}{llvm.get_host_cpu_name()}{features}{_settings()}"
+    return f"{interpreter}{compilers}{llvm.get_process_triple()}{processor}{settings}"
 
 
 class _Linker:

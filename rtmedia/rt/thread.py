@@ -12,9 +12,6 @@ import sys
 from rtmedia.rt.kernel import callback, kernel
 from rtmedia.rt.later import cgutils, intrinsic, ir, types
 
-_WORD = ir.IntType(64)
-_INT = ir.IntType(32)
-
 #: The number of Linux's system call ``gettid``; the C library has the function itself only since glibc 2.30.
 _GETTID = {"x86_64": 186, "aarch64": 178, "riscv64": 178, "loongarch64": 178, "ppc64le": 207, "s390x": 236}
 
@@ -29,16 +26,17 @@ def _call(builder, name, result, arguments):  # type: ignore[no-untyped-def]
 @intrinsic
 def _thread_id(typingctx):  # type: ignore[no-untyped-def]
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        word, int_ = ir.IntType(64), ir.IntType(32)
         if sys.platform == "win32":
-            return builder.zext(_call(builder, "GetCurrentThreadId", _INT, []), _WORD)
+            return builder.zext(_call(builder, "GetCurrentThreadId", int_, []), word)
         if sys.platform == "darwin":
-            found = cgutils.alloca_once(builder, _WORD)
-            builder.store(_WORD(0), found)
-            _call(builder, "pthread_threadid_np", _INT, [ir.Constant(ir.IntType(8).as_pointer(), None), found])
+            found = cgutils.alloca_once(builder, word)
+            builder.store(word(0), found)
+            _call(builder, "pthread_threadid_np", int_, [ir.Constant(ir.IntType(8).as_pointer(), None), found])
             return builder.load(found)
         if sys.platform.startswith("linux") and platform.machine() in _GETTID:
-            return _call(builder, "syscall", _WORD, [_WORD(_GETTID[platform.machine()])])
-        return _WORD(0)
+            return _call(builder, "syscall", word, [word(_GETTID[platform.machine()])])
+        return word(0)
 
     return types.int64(), codegen
 
@@ -47,9 +45,10 @@ def _thread_id(typingctx):  # type: ignore[no-untyped-def]
 def _step_down(typingctx):  # type: ignore[no-untyped-def]
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
         if sys.platform.startswith("linux"):
-            parameter = cgutils.alloca_once(builder, _INT)  # struct sched_param
-            builder.store(_INT(0), parameter)
-            _call(builder, "sched_setscheduler", _INT, [_INT(0), _INT(_SCHED_OTHER | _SCHED_RESET_ON_FORK), parameter])
+            int_ = ir.IntType(32)
+            parameter = cgutils.alloca_once(builder, int_)  # struct sched_param
+            builder.store(int_(0), parameter)
+            _call(builder, "sched_setscheduler", int_, [int_(0), int_(_SCHED_OTHER | _SCHED_RESET_ON_FORK), parameter])
         return context.get_dummy_value()
 
     return types.void(), codegen

@@ -82,7 +82,7 @@ def play(
     server_first
         Whether the engine's loopback server runs before everybody else (`tests.live.hostility.put_first`).
     config
-        Of ``rtmedia.Config``; ``jitter`` may be a dictionary.
+        Of ``rtmedia.Config``; ``jitter`` and ``realtime`` may be dictionaries.
     """
     request = {
         "config": {"metrics_interval_s": 0, **config},
@@ -180,6 +180,8 @@ def main(request: dict[str, Any], answer: Path) -> None:
         settings["jitter"] = Jitter(**settings["jitter"])
     if "effects" in settings:
         settings["effects"] = tuple(settings["effects"])
+    if "realtime" in settings:
+        settings["realtime"] = rtmedia.Realtime(**settings["realtime"])
     events: list[dict[str, Any]] = []
     facts: dict[str, Any] = {}
 
