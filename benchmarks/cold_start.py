@@ -2,10 +2,10 @@
 
 A server of the benchmark's own speaks at once and without a pause, in real time: as a WebSocket for rtmedia, over HTTP for mpv
 and ffplay, which are measured as they are (a WAV, which they look into before they play) and with the least buffering they offer
-(raw samples, the format told). All play into one private PulseAudio; its monitor is recorded, and the first sample there that is no silence ends the measurement.
-It begins just before the process is made. The peers take turns. rtmedia starts with its kernels on the disk (as after any first
-start), once without (a cold cache), and after ``rtmedia warmup``; its phases are told by the process itself. Python's own
-files (.pyc) are there for all starts but the cold one.
+(raw samples, the format told). All play into one private PulseAudio; its monitor is recorded, and the first sample there that is
+no silence ends the measurement. It begins just before the process is made. The peers take turns. rtmedia starts with its
+kernels on the disk (as after any first start), once without (a cold cache), and after ``rtmedia warmup``; its phases are told by the
+process itself. Python's own files (.pyc) are there for all starts but the cold one.
 
 ``--tiny`` and ``--warm-only`` leave the cold cache out. What is not installed is skipped and named; without a sound server rtmedia plays
 into its null sink and says itself when the first packet is heard.
