@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from rtmedia.sim.loopback import LoopbackServer  # noqa: E402
-from tests.live.hostility import Hostility  # noqa: E402
+from tests.live.hostility import Hostility, put_first  # noqa: E402
 
 RATE_HZ = 16_000  # of the stream; the sound server does the rest, as it does for any player of such a stream
 BLOCK = RATE_HZ // 100
@@ -165,6 +165,7 @@ def with_rtmixer(suffer: Callable[[], None], url: str | None, samples: bytes, he
 def stream(wav: Path) -> Iterator[LoopbackServer]:
     """The same server as an engine's, in its own process; no token, because none of the peers knows what that is."""
     with LoopbackServer(f"speech={quote(str(wav))}&token_required=0&packet_ms={PACKET_MS}") as server:
+        put_first(server.pid or 0)
         yield server
 
 

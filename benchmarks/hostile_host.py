@@ -4,7 +4,8 @@ One tone, sent as a live stream of 20 ms packets by a media server on loopback, 
 monitor is recorded: by an engine, and by the usual ways to play from Python (`_hostile_peers.py`), all with 20 ms of lead. Meanwhile
 the host does nothing; keeps one or three threads of Python busy; collects garbage over a large heap; keeps the GIL for
 200 ms at a time; keeps every core busy from other processes, at normal and at lower priority; takes and gives back 2 GiB;
-or the media server is stopped for 300 ms every three seconds. Peers take turns within each condition.
+or the media server is stopped for 300 ms every three seconds. Peers take turns within each condition. Media and sound server run before
+all others where the system allows it (root, or a limit on real-time priority): in life they have machines and cores of their own.
 
 The tone never rests, so silence in the recording is a gap, whoever caused it. What is missing from a recording may be the
 sound server's own doing where the cores are not its own (busy neighbours): it then hits all peers alike, and a peer that plays
@@ -147,6 +148,7 @@ def run_engine(
         seconds=seconds,
         hostility=dict(hostility),
         hostile_after_s=HOSTILE_AFTER_S,
+        server_first=True,
         timeout_s=seconds + 300.0,
         source=f"loopback:?speech={quote(str(folder / 'tone.wav'))}&packet_ms={PACKET_MS}",
         effects=[],

@@ -47,7 +47,7 @@ def measured(name: str, speech: np.ndarray, seconds: float) -> dict[str, list[in
             i = int(order[at])
             samples = source + (i % lap) * FRAMES * 4
             before = clock()
-            buffer_insert(address, samples, FRAMES, i * FRAMES, i, 1, 0, 0, 0, float(arrivals[i]))
+            buffer_insert(address, samples, FRAMES, i * FRAMES, i, 1, 0, 0, 0, 0, 0, float(arrivals[i]))
             times["insert"].append(clock() - before)
             at += 1
         before = clock()

@@ -21,7 +21,7 @@ from _bench import Row, arguments, compare, interleaved, report
 from rtmedia.codec import codec_named
 from rtmedia.ports import EPOCH_SHIFT, FLAG_NEW_EPOCH, Effect
 from rtmedia.presets import LIVE, preset
-from rtmedia.rooms.doorways import WIRE_DTYPE
+from rtmedia.rooms.doorways import MESSAGE_DTYPE
 from rtmedia.rooms.line import Line
 from rtmedia.rooms.walk import deliver, tick
 from rtmedia.rt.clock import now_ns
@@ -45,7 +45,7 @@ PACKET_OCTETS = 2 * PACKET_FRAMES
 SEGMENT = 100  # ticks of one peer before the next has its turn
 COPIES = 16  # a copy is shorter than reading the clock
 
-_RECORD_OCTETS = WIRE_DTYPE.itemsize
+_RECORD_OCTETS = MESSAGE_DTYPE.itemsize
 
 
 @kernel("i8(i8, i8, i8, i8, i8, i8, i8, i8, i8, i8)")
@@ -59,7 +59,7 @@ def timed_walk(decode, render, play, messages, payloads, out, frames, ticks, at_
     for i in range(ticks):
         now = at_ns + (i + 1) * 10_000_000
         before = now_ns()
-        while carray(pointer_void(messages + taken * _RECORD_OCTETS), 1, WIRE_DTYPE)[0].arrival_ns <= now:
+        while carray(pointer_void(messages + taken * _RECORD_OCTETS), 1, MESSAGE_DTYPE)[0].arrival_ns <= now:
             deliver(decode, messages + taken * _RECORD_OCTETS, payloads + taken * 640)
             taken += 1
         tick(play, decode, render, out, frames, now)
@@ -89,7 +89,7 @@ def stream(seconds: int, jittery: bool) -> tuple[np.ndarray, bytes]:
     due_ns = START_NS + np.arange(count) * 20 * NS_PER_MS + delay_ns.astype(np.int64)
     kept = np.flatnonzero(rng.random(count) >= 0.02) if jittery else np.arange(count)
     order = kept[np.argsort(due_ns[kept], kind="stable")]
-    records = np.zeros(len(order) + 1, WIRE_DTYPE)
+    records = np.zeros(len(order) + 1, MESSAGE_DTYPE)
     records["arrival_ns"][:-1], records["seq"][:-1] = due_ns[order], order
     records["media_time_ns"][:-1], records["length"] = order * 20 * NS_PER_MS, PACKET_OCTETS
     records["flags"][0] = FLAG_NEW_EPOCH | 1 << EPOCH_SHIFT

@@ -1,9 +1,13 @@
 """What does it cost to hand a 10 ms block, or a record, to another room through a ring?
 
-Peers: the ring from Python, the ring from compiled code (where the rooms run), ``queue.SimpleQueue`` and
-``collections.deque`` with a copy on each side as the ring makes it, and the least that any of them can cost:
-two plain copies. One thread shows the cost of the calls, two threads what crosses between cores, and the
-round trip how long an answer takes when both sides are waiting for it.
+Peers: the ring from Python and from compiled code (where the rooms run), ``queue.SimpleQueue`` and ``collections.deque``
+with a copy on each side as a ring makes it, pa-ringbuffer (PortAudio's ring in C: from Python through cffi, and its
+functions called from compiled code), ringbuf (boost's lock-free queue), and the least that any of them can cost: memcpy.
+One thread shows the cost of the calls, two threads what crosses between cores, and the round trip how long an answer takes
+when both sides are waiting for it. The target: a block written and read by compiled code costs at most three times the
+memcpy of its octets and 50 ns.
+
+``--plot FOLDER`` draws the figures. Peers that are not installed are named.
 """
 
 from __future__ import annotations
@@ -13,97 +17,33 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from _bench import Row, arguments, compare, interleaved, report
+from _bench import Row, compare, interleaved, parser_for, report
+from _ring_kernels import (
+    PATIENCE,
+    answer,
+    ask,
+    move_blocks,
+    one_copy,
+    read_blocks,
+    records_in_place,
+    through_c_ring,
+    through_ring,
+    two_copies,
+    write_blocks,
+)
+from _ring_peers import MISSING, Peer, c_ring, python_peers
 
-from rtmedia.rt.clock import now_ns, sleep_ns
-from rtmedia.rt.kernel import copy_octets, kernel
-from rtmedia.rt.ring import FrameRing, RecordRing, ring_claim, ring_commit, ring_front, ring_read, ring_release, ring_write
+from rtmedia.rt.clock import now_ns
+from rtmedia.rt.ring import FrameRing, RecordRing, ring_read, ring_write
 
 BLOCK_MS = 10.0
 RECORD = np.dtype([("arrival_ns", "i8"), ("seq", "i8"), ("media_time", "i8"), ("flags", "i8")])
-
-# Compiled peers. Blocks come from and go to memory that is as warm in all of them.
-
-
-@kernel("void(i8, i8, i8, i8, i8)")
-def through_ring(ring, source, target, frames, times):
-    for _ in range(times):
-        ring_write(ring, source, frames)
-        ring_read(ring, target, frames)
-
-
-@kernel("void(i8, i8, i8, i8, i8)")
-def two_copies(between, source, target, octets, times):
-    for i in range(times):
-        place = between + (i & 7) * octets  # as the ring moves on through its store
-        copy_octets(place, source, octets)
-        copy_octets(target, place, octets)
-
-
-@kernel("void(i8, i8, i8)")
-def records_in_place(ring, octets, times):
-    for _ in range(times):
-        at = ring_claim(ring)
-        if at != 0:
-            copy_octets(at, octets, 8)
-            ring_commit(ring)
-        at = ring_front(ring)
-        if at != 0:
-            copy_octets(octets, at, 8)
-            ring_release(ring)
-
-
-PATIENCE = 20_000  # looks at a full or empty ring before a thread gives its core away: the two sides may share one
-
-
-@kernel("void(i8, i8, i8, i8)")
-def write_blocks(ring, source, frames, times):
-    left, looks = frames * times, 0
-    while left > 0:
-        sent = ring_write(ring, source, min(left, frames))
-        left -= sent
-        looks = looks + 1 if sent == 0 else 0
-        if looks > PATIENCE:
-            sleep_ns(1_000)
-
-
-@kernel("void(i8, i8, i8, i8)")
-def read_blocks(ring, target, frames, times):
-    left, looks = frames * times, 0
-    while left > 0:
-        taken = ring_read(ring, target, min(left, frames))
-        left -= taken
-        looks = looks + 1 if taken == 0 else 0
-        if looks > PATIENCE:
-            sleep_ns(1_000)
-
-
-@kernel("i8(i8, i8, i8)")
-def wait_and_take(ring, scratch, patience):
-    spins = 0
-    while ring_read(ring, scratch, 1) == 0:
-        spins += 1
-        if spins > patience:
-            sleep_ns(1_000)
-    return spins
-
-
-@kernel("i8(i8, i8, i8, i8, i8)")
-def ask(there, back, scratch, patience, times):
-    before = now_ns()
-    for _ in range(times):
-        ring_write(there, scratch, 1)
-        wait_and_take(back, scratch, patience)
-    return now_ns() - before
-
-
-@kernel("void(i8, i8, i8, i8, i8)")
-def answer(there, back, scratch, patience, times):
-    for _ in range(times):
-        wait_and_take(there, scratch, patience)
-        ring_write(back, scratch, 1)
+#: At most so many times a memcpy of the octets, and so much besides.
+LIMIT_TIMES, LIMIT_NS = 3.0, 50.0
 
 
 def beside(other: Callable[[], None], mine: Callable[[], None]) -> None:
@@ -122,14 +62,21 @@ def repeated(times: int, call: Callable[[], object]) -> Callable[[], None]:
     return run
 
 
-def one_thread(frames: int, rounds: int, times: int) -> list[Row]:
-    ring = FrameRing(4096)
-    block, out = np.ones((frames, 1), np.float32), np.zeros((frames, 1), np.float32)
-    between = np.zeros((8 * frames, 1), np.float32)
-    at = (block.ctypes.data, out.ctypes.data)
-    simple: queue.SimpleQueue[np.ndarray] = queue.SimpleQueue()
-    double: collections.deque[np.ndarray] = collections.deque()
-    part = between[:frames]
+def blocks_of(frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """What is handed over, and where it arrives."""
+    return np.ones((frames, 1), np.float32), np.zeros((frames, 1), np.float32)
+
+
+def from_python(frames: int, rounds: int, times: int) -> list[Row]:
+    """One thread, each call made by the interpreter."""
+    ring = FrameRing(4_096)
+    block, out = blocks_of(frames)
+    part = np.zeros((frames, 1), np.float32)
+    at = block.ctypes.data, out.ctypes.data
+
+    def by_copies() -> None:
+        np.copyto(part, block)
+        np.copyto(out, part)
 
     def by_ring() -> None:
         ring.write(block)
@@ -139,78 +86,80 @@ def one_thread(frames: int, rounds: int, times: int) -> list[Row]:
         ring_write(ring.address, at[0], frames)
         ring_read(ring.address, at[1], frames)
 
-    def by_queue() -> None:
-        simple.put(block.copy())
-        np.copyto(out, simple.get())
+    def by(peer: Peer) -> Callable[[], None]:
+        def call() -> None:
+            peer.give(block)
+            peer.take(out)
 
-    def by_deque() -> None:
-        double.append(block.copy())
-        np.copyto(out, double.popleft())
+        return call
 
-    def by_copies() -> None:
-        np.copyto(part, block)
-        np.copyto(out, part)
+    peers = {"two numpy.copyto": by_copies, "FrameRing.write + read": by_ring, "ring_write + ring_read by address": by_address}
+    peers |= {name: by(peer) for name, peer in python_peers(frames).items()}
+    measured = interleaved({name: repeated(times, call) for name, call in peers.items()}, rounds=rounds, operations=times)
+    return compare(f"{frames} frames, one thread, from Python", measured, "two numpy.copyto", block_ms=BLOCK_MS)
 
-    python = interleaved(
-        {
-            "two numpy.copyto": repeated(times, by_copies),
-            "FrameRing.write + read": repeated(times, by_ring),
-            "ring_write + ring_read by address": repeated(times, by_address),
-            "SimpleQueue put + get, copied": repeated(times, by_queue),
-            "deque append + popleft, copied": repeated(times, by_deque),
-        },
-        rounds=rounds,
-        operations=times,
-    )
-    many = times * 10
-    compiled = interleaved(
-        {
-            "two memcpy": lambda: two_copies(between.ctypes.data, *at, frames * 4, many),
-            "ring_write + ring_read": lambda: through_ring(ring.address, *at, frames, many),
-        },
-        rounds=rounds,
-        operations=many,
-    )
-    return [
-        *compare(f"{frames} frames, one thread, from Python", python, "two numpy.copyto", block_ms=BLOCK_MS),
-        *compare(f"{frames} frames, one thread, compiled", compiled, "two memcpy", block_ms=BLOCK_MS),
-    ]
+
+def compiled(frames: int, rounds: int, times: int) -> tuple[list[Row], dict[str, Any]]:
+    """One thread, each call made by compiled code; and whether the ring keeps to the limit."""
+    ring, theirs = FrameRing(4_096), c_ring(4_096)
+    block, out = blocks_of(frames)
+    between = np.zeros((8 * frames, 1), np.float32)
+    at = block.ctypes.data, out.ctypes.data
+    peers: dict[str, Callable[[], Any]] = {
+        "one memcpy": lambda: one_copy(between.ctypes.data, at[0], frames * 4, times),
+        "two memcpy": lambda: two_copies(between.ctypes.data, *at, frames * 4, times),
+        "ring_write + ring_read": lambda: through_ring(ring.address, *at, frames, times),
+    }
+    if theirs is not None:
+        peers["pa-ringbuffer's C functions"] = lambda: through_c_ring(theirs.write, theirs.read, theirs.ring, *at, frames, times)
+    measured = interleaved(peers, rounds=rounds, operations=times)
+    rows = compare(f"{frames} frames, one thread, compiled", measured, "two memcpy", block_ms=BLOCK_MS)
+    copy_ns, ring_ns = (float(np.median(measured[name])) for name in ("one memcpy", "ring_write + ring_read"))
+    limit_ns = LIMIT_TIMES * copy_ns + LIMIT_NS
+    kept = "yes" if ring_ns <= limit_ns else "NO"
+    return rows, {"frames": frames, "memcpy_ns": copy_ns, "ring_ns": ring_ns, "limit_ns": limit_ns, "kept": kept}
 
 
 def two_threads(frames: int, rounds: int, times: int) -> list[Row]:
-    ring = FrameRing(16_384)
-    block, out = np.ones((frames, 1), np.float32), np.zeros((frames, 1), np.float32)
+    """A writer and a reader on a thread each, for one block."""
+    ring, theirs = FrameRing(16_384), c_ring(16_384)
+    block, out = blocks_of(frames)
     between = np.zeros((8 * frames, 1), np.float32)
-    at = (block.ctypes.data, out.ctypes.data)
-    simple: queue.SimpleQueue[np.ndarray] = queue.SimpleQueue()
-    double: collections.deque[np.ndarray] = collections.deque()
-
-    def ring_writer() -> None:
-        left = frames * times
-        while left:
-            sent = ring.write(block[: min(frames, left)])
-            left -= sent
-            if not sent:
-                time.sleep(0)
-
-    def ring_reader() -> None:
-        left = frames * times
-        while left:
-            taken = ring.read(out[: min(frames, left)])
-            left -= taken
-            if not taken:
-                time.sleep(0)
-
-    def deque_reader() -> None:
-        left = times
-        while left:
-            if double:
-                np.copyto(out, double.popleft())
-                left -= 1
-            else:
-                time.sleep(0)
-
+    at = block.ctypes.data, out.ctypes.data
     many = times * 100
+
+    def by_frame_ring() -> None:
+        def write() -> None:
+            left = frames * times
+            while left:
+                sent = ring.write(block[: min(frames, left)])
+                left -= sent
+                if not sent:
+                    time.sleep(0)
+
+        def read() -> None:
+            left = frames * times
+            while left:
+                taken = ring.read(out[: min(frames, left)])
+                left -= taken
+                if not taken:
+                    time.sleep(0)
+
+        beside(write, read)
+
+    def by(peer: Peer) -> Callable[[], None]:
+        def read() -> None:
+            left = times
+            while left:
+                if peer.take(out):
+                    left -= 1
+                else:
+                    time.sleep(0)
+
+        return lambda: beside(repeated(times, lambda: peer.give(block)), read)
+
+    def by_ring() -> None:
+        beside(lambda: write_blocks(ring.address, at[0], frames, many), lambda: read_blocks(ring.address, at[1], frames, many))
 
     def timed(call: Callable[[], None], operations: int) -> Callable[[], float]:
         def run() -> float:
@@ -222,21 +171,25 @@ def two_threads(frames: int, rounds: int, times: int) -> list[Row]:
 
     peers = {
         "two memcpy on one thread, compiled": timed(lambda: two_copies(between.ctypes.data, *at, frames * 4, many), many),
-        "ring, compiled": timed(
-            lambda: beside(lambda: write_blocks(ring.address, at[0], frames, many), lambda: read_blocks(ring.address, at[1], frames, many)),
-            many,
-        ),
-        "FrameRing, from Python": timed(lambda: beside(ring_writer, ring_reader), times),
-        "SimpleQueue, copied, from Python": timed(
-            lambda: beside(repeated(times, lambda: simple.put(block.copy())), repeated(times, lambda: np.copyto(out, simple.get()))), times
-        ),
-        "deque, copied, from Python": timed(lambda: beside(repeated(times, lambda: double.append(block.copy())), deque_reader), times),
+        "ring, compiled": timed(by_ring, many),
     }
+    if theirs is not None:
+
+        def by_c_ring() -> None:
+            beside(
+                lambda: move_blocks(theirs.write, theirs.ring, at[0], frames, many),
+                lambda: move_blocks(theirs.read, theirs.ring, at[1], frames, many),
+            )
+
+        peers["pa-ringbuffer's C functions, compiled"] = timed(by_c_ring, many)
+    peers["FrameRing, from Python"] = timed(by_frame_ring, times)
+    peers |= {f"{name}, from Python": timed(by(peer), times) for name, peer in python_peers(frames).items()}
     measured = interleaved(peers, rounds=rounds)
     return compare(f"{frames} frames, two threads, per block", measured, "two memcpy on one thread, compiled", block_ms=BLOCK_MS)
 
 
 def records(rounds: int, times: int) -> list[Row]:
+    """One record of four numbers, one thread."""
     ring = RecordRing(64, RECORD)
     record, scratch = np.zeros(1, RECORD), np.zeros(8, np.int64)
     simple: queue.SimpleQueue[tuple[int, int, int, int]] = queue.SimpleQueue()
@@ -275,6 +228,7 @@ def records(rounds: int, times: int) -> list[Row]:
 
 
 def round_trips(rounds: int, times: int) -> list[Row]:
+    """A record there and an answer back, between two threads that wait for each other."""
     there, back = RecordRing(4, RECORD), RecordRing(4, RECORD)
     scratches = np.zeros((2, 16), np.int64)
     mine, other = (int(row.ctypes.data) for row in scratches)
@@ -321,15 +275,28 @@ def round_trips(rounds: int, times: int) -> list[Row]:
 
 
 def main() -> None:
-    asked = arguments(__doc__ or "")
+    parser = parser_for(__doc__ or "")
+    parser.add_argument("--plot", type=Path, metavar="FOLDER", help="draw the figures there")
+    asked = parser.parse_args()
     rounds, times = (2, 3) if asked.tiny else (200, 200)
     rows: list[Row] = []
+    limits = []
     for frames in (160, 480):
-        rows += one_thread(frames, rounds, times)
+        rows += from_python(frames, rounds, times)
+        found, limit = compiled(frames, rounds, times * 10)
+        rows += found
+        limits.append(limit)
         rows += two_threads(frames, max(2, rounds // 8), times)
     rows += records(rounds, times)
     rows += round_trips(max(2, rounds // 8), times)
-    report(__doc__ or "", rows, asked)
+    title = f"the limit: {LIMIT_TIMES:g} memcpy + {LIMIT_NS:g} ns"
+    report(__doc__ or "", rows, asked, {title: limits}, missing_peers=list(MISSING))
+    if MISSING:
+        print(f"\nnot installed, left out: {', '.join(MISSING)}")
+    if asked.plot:
+        from _ring_plots import plot
+
+        print(plot(asked.plot, rows))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,15 @@ from rtmedia.units import without_query
 #: What the media API asks for (both are needed).
 SCOPES = ("media:streaming:read", "platform:media:streaming")
 
+#: Named sets of defaults: what a setting is that nobody gave; those but the first are of `Jitter`.
+PROFILES: dict[str, dict[str, float]] = {
+    # 20 ms of rendered sound survive a machine that is late by a block; 10 ms of target a sender that stamps late.
+    "default": {"lead_ms": 20.0, "price_ms": 10_000.0, "min_delay_ms": 10.0, "start_delay_ms": 20.0},
+    # One block: render has the 10 ms between two calls to make the next. Packets may come 5 ms late before that is heard, and
+    # a late one now and then is no reason to be late all the time.
+    "kiosk-low": {"lead_ms": 10.0, "price_ms": 3_000.0, "min_delay_ms": 5.0, "start_delay_ms": 5.0},
+}
+
 #: What the limiter can be set to, as `rtmedia.dsp.limiter` has it: known without loading it.
 CEILING_DB = (-40.0, 0.0)
 
@@ -125,16 +134,18 @@ class Jitter:
         ``"udp"`` conceals 2.15 %, ``"tcp"`` 1.36 %, because it closes gaps at once; on stalls they are the same.
     price_ms
         Delay, in ms, that is worth as much as 100 % concealment: 10 000 means that 1 % of concealment costs as
-        much as 100 ms of delay. Higher is smoother and later: 3000, 10 000, 30 000 give 48, 64, 84 ms of mean delay with
+        much as 100 ms of delay. None: the profile's of `Config`, 10 000 or (``"kiosk-low"``) 3000. Higher is
+        smoother and later: 3000, 10 000, 30 000 give 48, 64, 84 ms of mean delay with
         1.06, 0.74, 0.62 % concealed over the twenty recorded networks of ``tests/data/traces``; so are the figures below.
     min_delay_ms
-        Least target delay. 40 instead of 10: 17 ms more mean delay, 0.60 instead of 0.74 % concealed; 5 changes nothing.
+        Least target delay; None: the profile's of `Config`, 10 or (``"kiosk-low"``) 5. 40 instead of 10: 17 ms more mean delay,
+        0.60 instead of 0.74 % concealed; 5 changes nothing.
     max_delay_ms
         Largest target delay, 1000 or (``"listening"``) 4000 where None. 100: 57 ms of mean delay with 0.91 % concealed; from
         400 on it changes nothing.
     start_delay_ms
-        Least target until two seconds have been measured. 60 instead of 20: 1.2 ms more mean delay over 80 s, 0.72 instead
-        of 0.74 % concealed.
+        Least target until two seconds have been measured; None: the profile's of `Config`, 20 or (``"kiosk-low"``) 5. 60 instead
+        of 20: 1.2 ms more mean delay over 80 s, 0.72 instead of 0.74 % concealed.
     drift
         How the delay is brought back to its target, be it that the clocks of sender and sound card differ or that the
         network changed. ``"splice"``: one pitch period is cut out or repeated now and then; for speech. ``"resample"``: the
@@ -145,23 +156,26 @@ class Jitter:
 
     profile: Literal["conversation", "listening"] = "conversation"
     transport: Literal["auto", "tcp", "udp"] = "auto"
-    price_ms: float = 10_000.0
-    min_delay_ms: float = 10.0
+    # None only until a `Config` takes it up: whoever reads a configuration finds numbers.
+    price_ms: float = None  # type: ignore[assignment]
+    min_delay_ms: float = None  # type: ignore[assignment]
     max_delay_ms: float | None = None
-    start_delay_ms: float = 20.0
+    start_delay_ms: float = None  # type: ignore[assignment]
     drift: Literal["splice", "resample"] = "splice"
 
     def __post_init__(self) -> None:
         _check(self.profile in ("conversation", "listening"), f"profile is {self.profile!r}; choose 'conversation' or 'listening'")
         _check(self.transport in ("auto", "tcp", "udp"), f"transport is {self.transport!r}; choose 'auto', 'tcp' or 'udp'")
-        _check(100 <= self.price_ms <= 1e6, f"price_ms is {self.price_ms}; it must lie between 100 and 1000000")
-        _check(0 <= self.min_delay_ms <= 2000, f"min_delay_ms is {self.min_delay_ms}; it must lie between 0 and 2000")
+        price = self.price_ms
+        _check(price is None or 100 <= price <= 1e6, f"price_ms is {price}; it must lie between 100 and 1000000")
+        least, start = self.min_delay_ms, self.start_delay_ms
+        _check(least is None or 0 <= least <= 2000, f"min_delay_ms is {least}; it must lie between 0 and 2000")
         top = self.max_delay_ms
         _check(
-            top is None or max(40.0, self.min_delay_ms) <= top <= 10_000,
+            top is None or max(40.0, least or 0.0) <= top <= 10_000,
             f"max_delay_ms is {top}; it must lie between 40 (and min_delay_ms) and 10000",
         )
-        _check(0 <= self.start_delay_ms <= 2000, f"start_delay_ms is {self.start_delay_ms}; it must lie between 0 and 2000")
+        _check(start is None or 0 <= start <= 2000, f"start_delay_ms is {start}; it must lie between 0 and 2000")
         _check(self.drift in ("splice", "resample"), f"drift is {self.drift!r}; choose 'splice' or 'resample'")
 
     @property
@@ -197,10 +211,18 @@ class Config:
         ``"portaudio"``, ``"wav:FILE"``, ``"null"``; `device` is a part of the device's name.
     device_rate_hz
         Rate of the sink; ``None`` takes the device's own (16 kHz stays 16 kHz for files and null).
+    profile
+        What the settings are that nobody gives. ``"default"``, or ``"kiosk-low"`` for the lowest latency on a good network and a
+        machine that is on time: `lead_ms` 10, and of `Jitter` ``min_delay_ms`` and ``start_delay_ms`` 5, ``price_ms``
+        3000. From packet to device
+        that is 15 to 20 ms less. It costs what those would have absorbed: a machine that is late by 10 ms is heard, unless
+        real-time settings keep it from that; a packet that is late by more than 5 ms is concealed until the
+        buffer has learned from the first ones. Each underrun makes the lead 10 ms longer again.
     block_ms, lead_ms
-        Length of a rendered block, and how much rendered audio waits for the device.
+        Length of a rendered block, and how much rendered audio waits for the device; None: the profile's, 20 or
+        (``"kiosk-low"``) 10. Below 20 there is one block, where the device asks for a part or a multiple of 10 ms each time.
     jitter
-        See `Jitter`.
+        See `Jitter`. What is None there is the profile's.
     effects
         In order, or the name of a preset (`rtmedia.presets`); ``None`` is ``"voice-low-latency"``, ``()`` or ``"transparent"``
         is none. The limiter always follows.
@@ -236,8 +258,9 @@ class Config:
     sink: str = "portaudio"
     device: str | None = None
     device_rate_hz: int | None = None
+    profile: Literal["default", "kiosk-low"] = "default"
     block_ms: float = 10.0
-    lead_ms: float = 20.0
+    lead_ms: float = None  # type: ignore[assignment]  # never None once the configuration is made
     jitter: Jitter = field(default_factory=Jitter)
     effects: str | tuple[Effect, ...] | None = None
     bypass: tuple[str, ...] = ()
@@ -248,8 +271,19 @@ class Config:
     metrics_interval_s: float = 2.0
     capture: str | None = None
     realtime: Realtime | None = None
+    # What was given where a profile decides: a copy of another profile (`with_`) begins with that.
+    _given: dict[str, Any] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
+        _check(
+            isinstance(self.profile, str) and self.profile in PROFILES, f"profile is {self.profile!r}; the profiles are {sorted(PROFILES)}"
+        )
+        self._given.update(lead_ms=self.lead_ms, jitter=self.jitter)
+        chosen = PROFILES[self.profile]
+        if self.lead_ms is None:
+            object.__setattr__(self, "lead_ms", chosen["lead_ms"])
+        wanted: dict[str, Any] = {name: chosen[name] for name in list(chosen)[1:] if getattr(self.jitter, name) is None}
+        object.__setattr__(self, "jitter", replace(self.jitter, **wanted))
         if isinstance(self.effects, list):
             object.__setattr__(self, "effects", tuple(self.effects))
         check_effects(self.effects)
@@ -294,7 +328,7 @@ class Config:
 
     def __repr__(self) -> str:
         """As for any dataclass, but the source without its query: tokens may live there."""
-        shown = {item.name: getattr(self, item.name) for item in fields(self)}
+        shown = {item.name: getattr(self, item.name) for item in fields(self) if item.init}
         if not self.source.startswith("loopback:"):
             shown["source"] = without_query(self.source)
         return f"Config({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
@@ -302,7 +336,7 @@ class Config:
     def with_(self, **changes: Any) -> Config:
         """A copy with some fields changed, checked again."""
         try:
-            return replace(self, **changes)
+            return replace(self, **(self._given | changes))
         except TypeError as exc:
-            known = sorted(item.name for item in fields(self))
+            known = sorted(item.name for item in fields(self) if item.init)
             raise ConfigError(f"{sorted(changes)} holds an unknown setting; the settings are {known}") from exc

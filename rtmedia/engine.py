@@ -307,13 +307,15 @@ class Engine:
             self._server = LoopbackServer(config.source)
             self._server.begin()  # it starts while the kernels load
         from rtmedia.io.sinks import make_sink
-        from rtmedia.rooms.control import Control
+        from rtmedia.rooms.control import TICKS_AT_ONCE, Control
 
         sink = make_sink(config.sink, config.device)
         device_rate_hz = sink.open(config.channels, config.device_rate_hz, config.rate_hz)
         self._sink = sink
         self._line = line = make_line(config, device_rate_hz)
+        line.stamp_by_clock()
         self._control = Control(line)
+        self._control.ticks_at_once = TICKS_AT_ONCE
         if config.capture is not None:
             from rtmedia.capture.writing import Capture
 
@@ -542,7 +544,7 @@ class Engine:
         """What the control thread would do, once it has gone; False where that failed: the end must come all the same."""
         if self._control is not None and self._control_lock.acquire(timeout=0.1):
             try:
-                events = self._control.poll(time.monotonic_ns())[0]
+                events = self._control.poll(time.monotonic_ns(), last=True)[0]
             except Exception as exc:
                 log.error("the last look at the telemetry failed: %s: %s", type(exc).__name__, exc)
                 return False

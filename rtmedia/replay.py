@@ -24,8 +24,8 @@ from rtmedia.events import Event
 from rtmedia.jitter.state import ENDED, IDLE, WAIT
 from rtmedia.ports import FLAG_END_OF_STREAM, Block
 from rtmedia.rooms.control import Control
+from rtmedia.rooms.doorways import TICK_DTYPE, captured_ticks
 from rtmedia.rooms.line import Line
-from rtmedia.rooms.recorder import TABLES
 from rtmedia.rooms.render import GAIN_PLACE, SWITCH_PLACE
 from rtmedia.rooms.replay import Replay
 from rtmedia.sim.measures import shares, stops
@@ -88,7 +88,7 @@ def replay(path: str | Path, config: Config | None = None) -> Replayed:
         quiet_ns=quiet_ns if isinstance(quiet_ns, int) and 0 <= quiet_ns < 2**63 else 0,
     )
     events = _run(again, control, session, config.on_pause == "hold")
-    ticks = np.concatenate(found) if found else np.zeros(0, TABLES["ticks"])
+    ticks = np.concatenate(found) if found else np.zeros(0, TICK_DTYPE)
     return Replayed(
         _report(line, control, session, ticks, again.steps_done), again.out, line.device_rate_hz, tuple(events), control.snapshot(), ticks
     )
@@ -112,7 +112,7 @@ def _run(again: Replay, control: Control, session: Session, hold: bool) -> list[
         if done < wanted:
             break
     again.finish()
-    events.extend(control.poll(now_ns)[0])
+    events.extend(control.poll(now_ns, last=True)[0])
     return events
 
 
@@ -123,7 +123,7 @@ def _report(line: Line, control: Control, session: Session, ticks: npt.NDArray[A
     delay_ms = playing["delay_ms"] if len(playing) else np.zeros(1)
     frames = int(b["total"])
     per_packet = 100.0 / max(1, counted["packets_expected_total"])
-    compared, different, first = _differences(session.ticks, ticks)
+    compared, different, first = _differences(session.ticks, captured_ticks(ticks))
     return {
         "ticks": len(ticks),
         "ticks_compared": compared,

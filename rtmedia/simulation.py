@@ -26,7 +26,7 @@ from rtmedia.protocol.messages import MEDIA_TIME_LIMIT_MS, TranscriptMessage
 from rtmedia.replay import replay
 from rtmedia.rooms.captions import PATIENCE_NS
 from rtmedia.rooms.control import Control
-from rtmedia.rooms.doorways import TICK_DTYPE, WIRE_DTYPE
+from rtmedia.rooms.doorways import MESSAGE_DTYPE, TICK_DTYPE
 from rtmedia.rooms.line import Line
 from rtmedia.rooms.walk import walk
 from rtmedia.sim.activity import MARK_MS, speech_marks
@@ -299,7 +299,6 @@ class _Walk:
         """
         control = self.control
         control.keep_ticks = self.ticks
-        control.least_packets = POLL_TICKS
         self.line.step(EPOCH_NS)  # fills the audio ring before the device first asks
         now_ns = EPOCH_NS
         due_ns: int | None = None
@@ -311,8 +310,7 @@ class _Walk:
             self.events.extend(events)
             if now_ns - self._last_ns > TAIL_LIMIT_NS:
                 raise AssertionError(f"the stream did not end within {TAIL_LIMIT_NS // NS_PER_S} s of its last packet")
-        control.least_packets = 0
-        self.events.extend(control.poll(now_ns)[0])
+        self.events.extend(control.poll(now_ns, last=True)[0])
 
     def _until(self, now_ns: int, due_ns: int | None) -> int:
         """How many ticks may pass until control must look.
@@ -353,7 +351,7 @@ class _Walk:
         done = int(
             walk(
                 *self._rooms,
-                self._records_address + self._at * WIRE_DTYPE.itemsize,
+                self._records_address + self._at * MESSAGE_DTYPE.itemsize,
                 len(self._records) - self._at,
                 int(self._payload_addresses[self._at]),
                 out.ctypes.data,
@@ -378,11 +376,11 @@ class _Walk:
 
 
 def _wire(program: Program, table: Timetable, end_ns: int) -> tuple[npt.NDArray[Any], npt.NDArray[np.uint8]]:
-    """All that comes over the wire, as the receive room writes it: `WIRE_DTYPE` records, the end last, and their octets."""
+    """All that comes over the wire, as the receive room writes it: `MESSAGE_DTYPE` records, the end last, and their octets."""
     good = np.abs(table.timestamp_ms) < MEDIA_TIME_LIMIT_MS  # a protocol takes no others
     packet = table.packet[good]
     lengths, octets = program.payloads(packet)
-    records = np.zeros(len(packet) + 1, WIRE_DTYPE)
+    records = np.zeros(len(packet) + 1, MESSAGE_DTYPE)
     records["arrival_ns"][:-1] = EPOCH_NS + table.due_ns[good]
     records["seq"][:-1] = (program.first_seq(0) + packet) & 0xFFFFFFFF
     records["media_time_ns"][:-1] = table.timestamp_ms[good] * NS_PER_MS

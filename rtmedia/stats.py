@@ -83,8 +83,11 @@ class Stats:
     chain_ms: dict[str, float] = field(default_factory=dict)  # delay of each effect, of resampler and limiter, on or off
     bypassed: tuple[str, ...] = ()  # effects that are switched off
 
-    # latency, packet on the socket to sample handed to the device: terms and their sum, p50 and p95
+    # latency by station (`rtmedia.rooms.ledger`): socket wire decode buffer render chain ring, their sum total (packet read from
+    # the socket to sample handed to the device), device (from there to the speaker), heard (both); each with mean, p50 p95 p99 p99.9
+    # and max
     latency_ms: dict[str, dict[str, float]] = field(default_factory=dict)
+    latency_residual_ms: float = 0.0  # largest difference between a packet's total and the sum of its stations
 
     # captions
     captions_total: int = 0

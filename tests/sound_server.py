@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -151,8 +152,20 @@ class SoundServer:
             raise RuntimeError(f"pactl {' '.join(arguments)}: {result.stderr.strip()}")
         return result.stdout.strip()
 
+    def sink_latency_ms(self) -> float:
+        """What the sink is set to: by so much the monitor has a sound before the sink would play it.
+
+        The least that any client asks for, a recorder of the monitor included; the sink renders in blocks of that length.
+        """
+        configured = re.search(rf"Name: {self.sink_name}\n.*?configured ([0-9]+) usec", self.pactl("list", "sinks"), re.DOTALL)
+        if configured is None:
+            raise RuntimeError(f"pactl list sinks does not tell the latency of {self.sink_name}")
+        return int(configured[1]) / 1000
+
     def _pactl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(["pactl", *arguments], env=self.env, capture_output=True, text=True, timeout=self._timeout_s)
+        return subprocess.run(
+            ["pactl", *arguments], env=self.env | {"LC_ALL": "C"}, capture_output=True, text=True, timeout=self._timeout_s
+        )
 
     @contextmanager
     def record(self, path: Path, tail_s: float = 0.3) -> Iterator[Recording]:

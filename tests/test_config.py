@@ -8,6 +8,7 @@ import math
 
 import pytest
 
+from rtmedia.capture.settings import config_of, settings_of
 from rtmedia.config import SCOPES, Config, Credentials, Jitter
 from rtmedia.dsp.gain import Gain
 from rtmedia.errors import ConfigError
@@ -40,7 +41,9 @@ def test_the_defaults_are_valid():
         ("ping_interval_s", math.nan),
         ("lead_ms", 0),
         ("lead_ms", "20"),
-        ("lead_ms", None),
+        ("lead_ms", math.nan),
+        ("profile", "party"),
+        ("profile", None),
         ("gain_db", 1_000),
         ("gain_db", True),
         ("ceiling_db", 1),
@@ -159,3 +162,30 @@ def test_a_broken_file_is_named_and_not_quoted(tmp_path, text):
 def test_a_missing_file_is_a_config_error(tmp_path):
     with pytest.raises(ConfigError, match="check the path"):
         Credentials.from_file(tmp_path / "none.json")
+
+
+def test_a_profile_says_what_nobody_gave():
+    low, usual = Config(profile="kiosk-low"), Config()
+    assert (low.lead_ms, low.jitter.min_delay_ms, low.jitter.start_delay_ms) == (10.0, 5.0, 5.0)
+    assert (low.jitter.price_ms, usual.jitter.price_ms) == (3_000.0, 10_000.0)
+    assert (usual.lead_ms, usual.jitter.min_delay_ms, usual.jitter.start_delay_ms) == (20.0, 10.0, 20.0)
+    assert usual == Config(profile="default", lead_ms=20.0, jitter=Jitter(min_delay_ms=10.0, start_delay_ms=20.0))
+
+
+def test_what_is_given_wins_over_the_profile_one_by_one():
+    config = Config(profile="kiosk-low", lead_ms=20.0, jitter=Jitter(min_delay_ms=12.5, price_ms=4_000))
+    assert config.lead_ms == 20.0
+    assert (config.jitter.min_delay_ms, config.jitter.start_delay_ms, config.jitter.price_ms) == (12.5, 5.0, 4_000)
+
+
+def test_a_copy_of_another_profile_takes_over_what_was_given_and_nothing_else():
+    config = Config(jitter=Jitter(min_delay_ms=12.5)).with_(gain_db=3.0)
+    low = config.with_(profile="kiosk-low")
+    assert (low.lead_ms, low.jitter.min_delay_ms, low.jitter.start_delay_ms, low.gain_db) == (10.0, 12.5, 5.0, 3.0)
+    assert low.with_(profile="default") == config
+
+
+def test_the_numbers_of_a_profile_are_read_back_from_a_capture():
+    low = Config(profile="kiosk-low", effects=())
+    again = config_of(settings_of(low, 16_000))
+    assert (again.lead_ms, again.jitter) == (low.lead_ms, low.jitter)

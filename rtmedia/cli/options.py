@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -30,10 +30,21 @@ class TokenIn(str, Enum):
 
 
 class Profile(str, Enum):
-    """What the jitter buffer aims at."""
+    """What the jitter buffer aims at, or a named set of defaults."""
 
     conversation = "conversation"
     listening = "listening"
+    kiosk_low = "kiosk-low"
+
+    @property
+    def of_config(self) -> Literal["default", "kiosk-low"]:
+        """For `rtmedia.Config`."""
+        return "kiosk-low" if self is Profile.kiosk_low else "default"
+
+    @property
+    def of_jitter(self) -> Literal["conversation", "listening"]:
+        """For `rtmedia.Jitter`."""
+        return "listening" if self is Profile.listening else "conversation"
 
 
 class Transport(str, Enum):
@@ -130,7 +141,12 @@ Rate = Annotated[int, typer.Option("--rate", metavar="HZ", help="Rate of the str
 Channels = Annotated[int, typer.Option("--channels", help="1 or 2.", rich_help_panel=STREAM)]
 HeaderOption = Annotated[Header, typer.Option("--header", help="How a packet's header is written.", rich_help_panel=STREAM)]
 ProfileOption = Annotated[
-    Profile, typer.Option("--profile", help="At most 1.5 s behind, or every word, up to 20 s behind.", rich_help_panel=BUFFER)
+    Profile,
+    typer.Option(
+        "--profile",
+        help="At most 1.5 s behind; or every word, up to 20 s behind; or the lowest latency, for a good network and a machine on time.",
+        rich_help_panel=BUFFER,
+    ),
 ]
 TransportOption = Annotated[
     Transport, typer.Option("--transport", help="tcp: in order, with stalls; udp: lost and reordered; auto: tcp.", rich_help_panel=BUFFER)
@@ -143,17 +159,20 @@ DriftOption = Annotated[
         rich_help_panel=BUFFER,
     ),
 ]
-MinDelayMs = Annotated[float, typer.Option("--min-delay-ms", metavar="MS", help="Least target delay.", rich_help_panel=BUFFER)]
+MinDelayMs = Annotated[
+    float | None,
+    typer.Option("--min-delay-ms", metavar="MS", help="Least target delay; the profile's own (10 or 5) otherwise.", rich_help_panel=BUFFER),
+]
 MaxDelayMs = Annotated[
     float | None,
     typer.Option("--max-delay-ms", metavar="MS", help="Largest target delay; the profile's own otherwise.", rich_help_panel=BUFFER),
 ]
 PriceMs = Annotated[
-    float,
+    float | None,
     typer.Option(
         "--price-ms",
         metavar="MS",
-        help="Delay that is worth as much as 100 % concealment: higher is smoother and later.",
+        help="Delay that is worth as much as 100 % concealment: higher is smoother and later; the profile's own (10000 or 3000) otherwise.",
         rich_help_panel=BUFFER,
     ),
 ]

@@ -49,12 +49,18 @@ def play(
     bypass: opt.Bypass = "",
     gain_db: opt.GainDb = 0.0,
     lead_ms: Annotated[
-        float, typer.Option("--lead-ms", metavar="MS", help="Rendered sound that waits for the device.", rich_help_panel=opt.SOUND)
-    ] = 20.0,
+        float | None,
+        typer.Option(
+            "--lead-ms",
+            metavar="MS",
+            help="Rendered sound that waits for the device; the profile's own (20 or 10) otherwise.",
+            rich_help_panel=opt.SOUND,
+        ),
+    ] = None,
     profile: opt.ProfileOption = opt.Profile.conversation,
-    min_delay_ms: opt.MinDelayMs = 10.0,
+    min_delay_ms: opt.MinDelayMs = None,
     max_delay_ms: opt.MaxDelayMs = None,
-    price_ms: opt.PriceMs = 10_000.0,
+    price_ms: opt.PriceMs = None,
     drift: opt.DriftOption = opt.Drift.splice,
     realtime: opt.RealtimeOption = opt.Scheduling.off,
     realtime_priority: opt.RealtimePriority = 10,
@@ -92,8 +98,15 @@ def play(
         reconnect=wanted_reconnect,
         sink=sink,
         device=device,
-        lead_ms=lead_ms,
-        jitter=Jitter(profile=profile.value, price_ms=price_ms, min_delay_ms=min_delay_ms, max_delay_ms=max_delay_ms, drift=drift.value),
+        profile=profile.of_config,
+        lead_ms=lead_ms,  # type: ignore[arg-type]  # None: the profile's
+        jitter=Jitter(
+            profile=profile.of_jitter,
+            price_ms=price_ms,  # type: ignore[arg-type]
+            min_delay_ms=min_delay_ms,  # type: ignore[arg-type]
+            max_delay_ms=max_delay_ms,
+            drift=drift.value,
+        ),
         effects=parse_effects(effects),
         bypass=parse_names(bypass),
         gain_db=gain_db,

@@ -47,7 +47,7 @@ def simulate(
     ] = False,
     profile: opt.ProfileOption = opt.Profile.conversation,
     transport: opt.TransportOption = opt.Transport.auto,
-    min_delay_ms: opt.MinDelayMs = 10.0,
+    min_delay_ms: opt.MinDelayMs = None,
     max_delay_ms: opt.MaxDelayMs = None,
     drift: opt.DriftOption = opt.Drift.splice,
     price_ms: Annotated[
@@ -126,11 +126,12 @@ def simulate(
             effects=parse_effects(effects),
             bypass=parse_names(bypass),
             gain_db=gain_db,
+            profile=profile.of_config,
             jitter=Jitter(
-                profile=profile.value,
+                profile=profile.of_jitter,
                 transport=transport.value,
                 price_ms=price,
-                min_delay_ms=min_delay_ms,
+                min_delay_ms=min_delay_ms,  # type: ignore[arg-type]  # None: the profile's
                 max_delay_ms=max_delay_ms,
                 drift=drift.value,
             ),

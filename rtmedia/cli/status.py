@@ -55,6 +55,7 @@ def status_line(stats: Stats, meter: Meter, glyphs: Glyphs, width: int, *, conne
         _Part(1, level),
         _Part(2, _delay(stats, glyphs)),
         _Part(6, Text(f"buffer {stats.buffered_ms:.0f} ms".ljust(13), "dim")),
+        _Part(7, Text(_latency(stats).ljust(18), "dim")),
         _Part(3, Text(f"concealed {stats.concealed_pct:.1f} %".ljust(16), "yellow" if stats.concealed_pct >= 1.0 else "dim")),
         _Part(4, Text(f"{flash:<16}", "bold cyan") if flash else _connection(stats, glyphs, connection)),
     ]
@@ -84,6 +85,12 @@ def _delay(stats: Stats, glyphs: Glyphs) -> Text:
     text = Text.assemble(("delay ", "dim"), f"{stats.delay_ms:.0f}", (f"{glyphs.arrow}{stats.target_delay_ms:.0f} ms", "dim"))
     text.pad_right(16 - text.cell_len)
     return text
+
+
+def _latency(stats: Stats) -> str:
+    """From the socket to the device, of 95 % of all packets."""
+    total = stats.latency_ms.get("total")
+    return f"latency p95 {total['p95']:.0f} ms" if total else ""
 
 
 def _connection(stats: Stats, glyphs: Glyphs, said: str) -> Text:

@@ -1,4 +1,4 @@
-"""What a session was like, in seven lines at its end."""
+"""What a session was like, in some lines at its end."""
 
 from __future__ import annotations
 
@@ -7,8 +7,20 @@ import re
 from rtmedia.cli.terminal import clock
 from rtmedia.stats import Stats
 
-#: The terms of the latency in the order of a packet's way; `device` comes after the hand-over and is no part of the total.
-TERMS = ("decode", "buffer", "chain", "ring")
+#: The latency by station in the order of a packet's way, and what each begins with; `device` comes after the hand-over.
+STATIONS = {
+    "socket": "read, until it is on the wire ring",
+    "wire": "until decode takes it",
+    "decode": "checked and decoded",
+    "buffer": "jitter buffer",
+    "render": "its block is made",
+    "chain": "held by effects, resampler, limiter",
+    "ring": "until the device's call",
+    "total": "socket to device",
+    "device": "to the speaker, as the device says",
+    "heard": "socket to speaker",
+}
+QUANTILES = ("p50", "p95", "p99", "p99.9", "max")
 
 
 def summary_rows(stats: Stats) -> list[tuple[str, str]]:
@@ -66,17 +78,20 @@ def _concealed(stats: Stats) -> str:
 
 
 def _latency(stats: Stats) -> list[tuple[str, str]]:
-    """The mean as the sum that it is, and the quantiles, which are no sums."""
-    terms, total = stats.latency_ms, stats.latency_ms.get("total")
-    if not total:
+    """A table: the means, which make up that of the total, and the quantiles, which are no sums."""
+    terms = {name: stats.latency_ms[name] for name in STATIONS if stats.latency_ms.get(name)}
+    if "total" not in terms:
         return []
-    added = " + ".join(f"{name} {terms[name]['mean']:.1f}" for name in TERMS if name in terms)
-    rows = [("latency", f"{added} = {total['mean']:.1f} ms from socket to device")]
-    tail = f"p50 {total['p50']:.0f}, p95 {total['p95']:.0f}, p99 {total['p99']:.0f}, worst {total['max']:.0f} ms"
-    if "device" in terms:
-        tail += f"; then {terms['device']['mean']:.1f} ms to the speaker, as the device says"
-    rows.append(("", tail))
+    rows = [("latency", f"{'in ms':7}{'mean':>9}" + "".join(f"{name:>9}" for name in QUANTILES))]
+    for name, term in terms.items():
+        figures = (term["mean"], *(term[quantile] for quantile in QUANTILES))
+        rows.append(("", f"{name:7}" + "".join(f"{_short(value):>9}" for value in figures) + f"  {STATIONS[name]}"))
     return rows
+
+
+def _short(value_ms: float) -> str:
+    """Three digits, down to the microsecond."""
+    return f"{value_ms:.3f}" if value_ms < 1.0 else f"{value_ms:.2f}" if value_ms < 10.0 else f"{value_ms:.1f}"
 
 
 def _chain(stats: Stats) -> list[tuple[str, str]]:

@@ -101,7 +101,8 @@ class PlainView(QuietView):
         if now_s >= self._next_s:
             self._next_s = now_s + self._every_s
             self._print(
-                f"-- {clock(stats.uptime_s)} {stats.state}, delay {stats.delay_ms:.0f} ms, concealed {stats.concealed_pct:.1f} %, "
+                f"-- {clock(stats.uptime_s)} {stats.state}, delay {stats.delay_ms:.0f} ms, {_latency(stats)}"
+                f"concealed {stats.concealed_pct:.1f} %, "
                 f"{stats.packets_lost_total} lost, {stats.underruns_total} underruns"
             )
 
@@ -133,6 +134,11 @@ class JsonView(QuietView):
             message = str(error) if isinstance(error, RtmediaError) else f"{type(error).__name__}: {error}"
             self._print({"event": "error", "error": type(error).__name__, "message": message})
         self._print({"event": "stats", **stats.as_dict()})
+
+
+def _latency(stats: Stats) -> str:
+    total = stats.latency_ms.get("total")
+    return f"latency {total['p50']:.0f} ms (p95 {total['p95']:.0f}), " if total else ""
 
 
 def snake(name: str) -> str:

@@ -107,7 +107,7 @@ def _find(address, history, future, shortest, longest, wish):
     if b.splice_map != 0:
         return recall_splice(address, history, future, longest, wish)
     window = view_f4(b.window, (history + future) * b.channels)
-    splice_window(view_block(b.store, b.capacity, b.channels), b.m - history, history + future, window)
+    splice_window(view_block(b.store, b.capacity, b.channels), b.m - b.base - history, history + future, window)
     result = view_f8(b.splice_result, 8)
     last = history + future - (2 * shortest if wish > 0 else shortest)
     limit = quiet_limit(view_f8(b.noise, 1)[0])

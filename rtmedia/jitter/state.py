@@ -9,7 +9,7 @@ import numpy as np
 from rtmedia.dsp.stretch import splice_scratch_size
 from rtmedia.jitter.conceal import conceal_state
 from rtmedia.jitter.delay import make_delay
-from rtmedia.rt.memory import aligned_zeros
+from rtmedia.rt.memory import aligned_zeros, reserved_zeros
 
 NORMAL, ACCELERATE, DECELERATE, DRAIN, HOLD, ADVANCE, PAUSE, WAIT, IDLE, ENDED = range(10)
 OP_NAMES = ("normal", "accelerate", "decelerate", "drain", "hold", "advance", "pause", "wait", "idle", "ended")
@@ -35,6 +35,10 @@ STALL_MS = 150  # concealment that counts as a stop (NetEQ: interruption)
 #: Playout delay from which on audio is skipped: people talk over each other long before; a listener wants every word.
 CAP_MS = {"conversation": 1_500.0, "listening": 20_000.0}
 GUARD_MS = 200  # of the store, behind m: what splices may still touch
+# Store and packet table are made for the worst stall and hold next to nothing in all other minutes: both go back to their front.
+STRETCH_MS = 250  # after so much at the earliest
+MOST_MOVED_MS = 1_000  # with so much at most: it is copied between two blocks
+STRETCH_ENTRIES = 64  # the same of the table, which goes back with as many at most
 
 ENTRY_DTYPE = np.dtype(
     [
@@ -45,6 +49,8 @@ ENTRY_DTYPE = np.dtype(
         ("epoch", "i8"),
         ("flags", "i8"),
         ("arrival_ns", "i8"),
+        ("written_ns", "i8"),
+        ("taken_ns", "i8"),
         ("decoded_ns", "i8"),
         ("arrival_ms", "f8"),  # on the device's clock
         ("heard", "i8"),  # its first frame has been rendered
@@ -80,6 +86,7 @@ BUFFER_DTYPE = np.dtype(
         # position
         ("phase", "i8"),
         ("m", "i8"),
+        ("base", "i8"),  # position that lies, or lay, at the front of the store
         ("run_start", "i8"),  # the store is whole from here to m
         ("newest_end", "i8"),
         ("epoch", "i8"),  # newest epoch on the timeline
@@ -170,8 +177,8 @@ class Buffer:
         capacity = 1 << math.ceil(math.log2((store_ms + GUARD_MS) * rate_hz / 1000))
         entries = 1 << math.ceil(math.log2(capacity * 1000 / rate_hz / 5))  # packets of 5 ms and up
         history = HISTORY_MS * rate_hz // 1000
-        self.store = aligned_zeros((capacity, channels), np.float32)
-        self.entries = aligned_zeros(entries, ENTRY_DTYPE)
+        self.store = reserved_zeros((capacity, channels), np.float32, (GUARD_MS + 2 * STRETCH_MS) * rate_hz // 1000 * channels * 4)
+        self.entries = reserved_zeros(entries, ENTRY_DTYPE, 2 * STRETCH_ENTRIES * ENTRY_DTYPE.itemsize)
         self.delay = make_delay(price_ms, min_ms, max_ms, start_ms)
         self.conceal = conceal_state(rate_hz, channels)
         self.noise = aligned_zeros(8, np.float64)

@@ -20,14 +20,19 @@ from rtmedia.jitter.state import (
     INSERTED,
     JOINT_FADE_MS,
     LATE,
+    MOST_MOVED_MS,
     NO_ROOM,
     PLAYING,
     PREFILL,
     STALL_MS,
+    STRETCH_ENTRIES,
+    STRETCH_MS,
 )
 from rtmedia.rt.kernel import copy_octets, kernel, pointer_void
 from rtmedia.rt.later import carray
 from rtmedia.rt.memory import view_block
+
+_ENTRY_OCTETS = ENTRY_DTYPE.itemsize
 
 
 @kernel("void(i8, i8, i8, f4)")
@@ -39,7 +44,7 @@ def _fade_store(address, position, frames, direction):
         gain = np.float32((i + 0.5) / frames)
         if direction < 0:
             gain = np.float32(1.0) - gain
-        at = (position + i) & (b.capacity - 1)
+        at = (position - b.base + i) & (b.capacity - 1)
         for c in range(b.channels):
             store[at, c] *= gain
 
@@ -49,7 +54,7 @@ def _store_write(address, position, source, frames):
     """Copy `frames` from address `source` to the timeline at `position`."""
     b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
     width = b.channels * 4
-    at = position & (b.capacity - 1)
+    at = (position - b.base) & (b.capacity - 1)
     first = min(frames, b.capacity - at)
     copy_octets(b.store + at * width, source, first * width)
     if frames > first:
@@ -61,7 +66,7 @@ def store_read(address, position, target, frames):
     """Copy `frames` of the timeline from `position` to address `target`."""
     b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
     width = b.channels * 4
-    at = position & (b.capacity - 1)
+    at = (position - b.base) & (b.capacity - 1)
     first = min(frames, b.capacity - at)
     copy_octets(target, b.store + at * width, first * width)
     if frames > first:
@@ -125,8 +130,8 @@ def wait_was_pause(address, waited):
     b.conceal_run = 0
 
 
-@kernel("i8(i8, i8, i8, i8, i8, i8, i8, i8, i8, f8)")
-def buffer_insert(address, samples, frames, media_pos, seq, epoch, flags, arrival_ns, decoded_ns, arrival_ms):
+@kernel("i8(i8, i8, i8, i8, i8, i8, i8, i8, i8, i8, i8, f8)")
+def buffer_insert(address, samples, frames, media_pos, seq, epoch, flags, arrival_ns, written_ns, taken_ns, decoded_ns, arrival_ms):
     """Lay one packet on the timeline.
 
     Parameters
@@ -135,6 +140,8 @@ def buffer_insert(address, samples, frames, media_pos, seq, epoch, flags, arriva
         Address of float32 ``(frames, channels)``.
     media_pos
         Position of the first frame on the sender's clock, in frames.
+    arrival_ns, written_ns, taken_ns, decoded_ns
+        Of the stations before; kept for the ledger.
     arrival_ms
         Arrival on the device's clock.
 
@@ -215,6 +222,8 @@ def buffer_insert(address, samples, frames, media_pos, seq, epoch, flags, arriva
     entry.epoch = epoch
     entry.flags = flags
     entry.arrival_ns = arrival_ns
+    entry.written_ns = written_ns
+    entry.taken_ns = taken_ns
     entry.decoded_ns = decoded_ns
     entry.arrival_ms = arrival_ms
     entry.heard = 0
@@ -256,6 +265,30 @@ def next_entry(address, position):
 
 
 @kernel("void(i8)")
+def _rewind(address):
+    """Move what the table and the store hold back to their fronts, where that is little and has come far enough.
+
+    They would go through all of their memory otherwise, and keep it, for the sake of a few packets. What is moved does not
+    change, nor any position: only where in memory it lies.
+    """
+    b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
+    count, at = b.entries_count, b.first_entry
+    if count <= STRETCH_ENTRIES <= at and at + count <= b.entries_capacity:
+        copy_octets(b.entries, b.entries + at * _ENTRY_OCTETS, count * _ENTRY_OCTETS)
+        b.first_entry = 0
+    if b.phase != PLAYING:  # a packet that was overtaken may still set m back
+        return
+    kept = b.m - int(GUARD_MS * b.frames_per_ms)
+    frames = max(b.newest_end, b.m) - kept
+    at = (kept - b.base) & (b.capacity - 1)
+    far = max(frames, int(STRETCH_MS * b.frames_per_ms))  # from there to the front nothing overlaps
+    if far <= at <= b.capacity - frames and frames <= int(MOST_MOVED_MS * b.frames_per_ms):
+        width = b.channels * 4
+        copy_octets(b.store, b.store + at * width, frames * width)
+        b.base = kept
+
+
+@kernel("void(i8)")
 def buffer_retire(address):
     """Drop the table's entries that lie wholly before m (their audio stays until it is overwritten), and note what is at m."""
     b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
@@ -272,6 +305,7 @@ def buffer_retire(address):
     while b.entries_count > 1 and entries[(b.first_entry + 1) & mask].position <= kept:
         b.first_entry = (b.first_entry + 1) & mask
         b.entries_count -= 1
+    _rewind(address)
 
 
 @kernel("void(i8)")
@@ -299,7 +333,7 @@ def mean_square_at(address, position, frames):
     total = 0.0
     for i in range(frames):
         for c in range(b.channels):
-            sample = store[(position + i) & (b.capacity - 1), c]
+            sample = store[(position - b.base + i) & (b.capacity - 1), c]
             total += sample * sample
     return total / (frames * b.channels)
 
@@ -312,6 +346,7 @@ def splice_now(address):
     mask = b.capacity - 1
     lag = b.splice_lag
     q = b.splice_at
+    at = q - b.base
     # removing: [q, q+L) fades into [q+L, q+2L), kept in the latter's place
     # inserting: [q, q+L) fades into [q-L, q), kept in the latter's place
     step = lag if b.splice > 0 else -lag
@@ -324,9 +359,9 @@ def splice_now(address):
         weight = np.float32(0.5 - 0.5 * x)
         x, y = x * turn_x - y * turn_y, x * turn_y + y * turn_x
         for c in range(b.channels):
-            old = store[(q + i) & mask, c]
-            new = store[(q + step + i) & mask, c]
-            store[(q + step + i) & mask, c] = old + weight * (new - old)
+            old = store[(at + i) & mask, c]
+            new = store[(at + step + i) & mask, c]
+            store[(at + step + i) & mask, c] = old + weight * (new - old)
     b.m = q + step
     if b.splice > 0:
         b.accelerated += lag

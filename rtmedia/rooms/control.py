@@ -18,10 +18,14 @@ from rtmedia.rooms.ledger import Ledger
 from rtmedia.rooms.line import Line
 from rtmedia.rooms.neteq import neteq_statistics
 from rtmedia.rooms.play import LARGEST, MARKS_LOST, SINK_POS, UNDERRUN_FRAMES, UNDERRUNS, XRUNS
-from rtmedia.units import NS_PER_MS, db_of_gain, ms_of_frames
+from rtmedia.units import NS_PER_MS, NS_PER_S, db_of_gain, ms_of_frames
 
 #: Level meter: the loudest of the last so many blocks.
 METER_BLOCKS = 10
+#: Packets that the ledger closes at once, and how long it lets fewer wait: closing one costs hardly less than closing fifty.
+PACKETS_AT_ONCE, PACKETS_WAIT_NS = 25, NS_PER_S
+#: With threads: blocks for which a look is worth its while, unless somebody waits for a caption or so much time has passed.
+TICKS_AT_ONCE, TICKS_WAIT_NS = 5, NS_PER_S // 10
 
 
 class Control:
@@ -49,16 +53,34 @@ class Control:
         self._holding = False
         self.keep_ticks: list[Any] | None = None  # a simulation collects them all here
         self.tap: Callable[[Any, Any], None] | None = None  # a capture is shown all ticks and marks
-        self.least_packets = 0  # looked at together: a simulation, which asks at the end only, lets them gather
+        self.ticks_at_once = 1
+        self._looked_ns = 0
+        self._closed_ns = 0  # when the ledger last looked
 
     def hold(self, holding: bool) -> None:
         """Captions wait without limit while playback is held on purpose."""
         self._holding = holding
 
-    def poll(self, now_ns: int) -> tuple[list[Event], int | None]:
-        """Take all that has been left; returns events, and when the next caption is due."""
+    def poll(self, now_ns: int, *, last: bool = False) -> tuple[list[Event], int | None]:
+        """Take all that has been left; returns events, and when the next caption is due.
+
+        Parameters
+        ----------
+        last
+            The line has ended, or nobody knows when the next look will be: packets do not gather for the ledger.
+        """
         events: list[Event] = []
-        ticks = self.line.render.ticks.read(4096)
+        render = self.line.render
+        if not (
+            last
+            or render.ticks.readable >= self.ticks_at_once
+            or now_ns - self._looked_ns >= TICKS_WAIT_NS
+            or self.captions.waiting
+            or self.ended
+        ):
+            return events, None
+        self._looked_ns = now_ns
+        ticks = render.ticks.read(4096)
         if len(ticks):
             self.ledger.add_blocks(ticks)
             if self.keep_ticks is not None:
@@ -67,15 +89,19 @@ class Control:
             self._meter(ticks)
             self._stalls(ticks, events)
         marks = self.line.play.marks.read(4096)
-        self.ledger.add_calls(marks)
+        if len(marks):
+            self.ledger.add_calls(marks)
         if self.tap is not None:
             self.tap(ticks, marks)
-        if self.line.render.ledger.readable >= self.least_packets:
-            self.ledger.add_packets(self.line.render.ledger.read(4096))
+        if last or now_ns - self._closed_ns >= PACKETS_WAIT_NS or render.ledger.readable >= PACKETS_AT_ONCE:
+            self._closed_ns = now_ns
+            self.ledger.add_packets(render.ledger.read(4096))
         ending = not self.ended and len(ticks) > 0 and int(ticks[-1]["op"]) == ENDED and self._played_out(ticks[-1])
         patience_ns = 0 if ending or self.ended else PATIENCE_NS << 20 if self._holding else PATIENCE_NS
-        shown, due_ns = self.captions.due(now_ns, self._heard_at, patience_ns=patience_ns)
-        events.extend(shown)
+        due_ns: int | None = None
+        if self.captions.waiting:
+            shown, due_ns = self.captions.due(now_ns, self._heard_at, patience_ns=patience_ns)
+            events.extend(shown)
         if ending:
             self.ended = True
             if self.tell_the_end:
@@ -175,6 +201,7 @@ class Control:
             "rms_dbfs": db_of_gain(rms),
             "limiter_reduction_db": float(line.limiter.state["reduction_db"][0]),
             "latency_ms": self.ledger.latency_ms(),
+            "latency_residual_ms": self.ledger.residual_ms,
             "captions_total": self.captions.released,
             "captions_late_total": self.captions.late,
             "caption_skew_ms": self.captions.skew_ms,

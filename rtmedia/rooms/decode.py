@@ -24,10 +24,12 @@ from rtmedia.jitter.state import FLAG_END, FLAG_PAUSE_BEFORE
 from rtmedia.ports import EPOCH_SHIFT, FLAG_END_OF_STREAM, FLAG_NEW_EPOCH, NO_MEDIA_TIME, CodecInstance
 from rtmedia.rooms.doorways import DECODED_DTYPE, PACKET_DTYPE, WIRE_DTYPE
 from rtmedia.rt.builtin import API_DTYPE, BUFFER_DTYPE, builtin, call_0, call_1, call_3, memory_of, python_api
+from rtmedia.rt.clock import now_ns as clock_ns
 from rtmedia.rt.kernel import call_codec, kernel, pointer_void
 from rtmedia.rt.later import carray
-from rtmedia.rt.memory import aligned_zeros, view_i8
+from rtmedia.rt.memory import aligned_zeros, reserved_zeros, view_i8
 from rtmedia.rt.ring import (
+    READY_OCTETS,
     FrameRing,
     OctetRing,
     RecordRing,
@@ -67,6 +69,7 @@ DECODE_DTYPE = np.dtype(
         ("seen", "i8"),  # bit window, WINDOW / 64 words
         ("rate_hz", "i8"),
         ("tolerance", "i8"),  # frames
+        ("clocked", "i8"),  # stamps inside a step are the machine's clock; 0: they are the step's own time
         # sequence
         ("started", "i8"),
         ("epoch", "i8"),
@@ -119,8 +122,8 @@ class Decode:
         self.wire_octets = OctetRing(octets)
         self.packet_records = RecordRing(512, PACKET_DTYPE)
         self.packet_frames = FrameRing(1 << int(np.ceil(np.log2(rate_hz * 2))), channels)
-        self.payload = aligned_zeros(max(65_536, self.max_frames * channels * 4), np.uint8)
-        self.samples = aligned_zeros((self.max_frames, channels), np.float32)
+        self.payload = reserved_zeros(max(65_536, self.max_frames * channels * 4), np.uint8, READY_OCTETS)
+        self.samples = reserved_zeros((self.max_frames, channels), np.float32, READY_OCTETS)
         self.seen = aligned_zeros(WINDOW // 64, np.int64)
         self.tap: WireTap | None = None  # told of everything that was written
         self.state = aligned_zeros(1, DECODE_DTYPE)
@@ -140,6 +143,10 @@ class Decode:
         put["decode"] = self.address
         self._put = builtin(put_payload, put)
 
+    def stamp_by_clock(self) -> None:
+        """From now on the ledger's stamps are the machine's clock. Before the threads start only."""
+        self.state["clocked"] = 1
+
     def write(self, arrival_ns: int, seq: int, media_time_ns: int, flags: int, payload: bytes | bytearray | memoryview) -> bool:
         """Put one payload on the wire ring (`rtmedia.ports.WireWriter`): anything that lies in memory in one piece.
 
@@ -157,7 +164,7 @@ class Decode:
 def wire_write(decode, arrival_ns, seq, media_time_ns, flags, payload, length):
     """One payload onto the wire ring, whole or not at all; returns 1 when it fitted.
 
-    `decode` is the room's address; of its record only the rings are read, which never change.
+    `decode` is the room's address; of its record only what never changes is read: the rings, and whether there is a clock.
     """
     d = carray(pointer_void(decode), 1, DECODE_DTYPE)[0]
     slot = ring_claim(d.wire_records)
@@ -171,6 +178,7 @@ def wire_write(decode, arrival_ns, seq, media_time_ns, flags, payload, length):
     record.media_time_ns = media_time_ns
     record.flags = flags
     record.length = length
+    record.written_ns = clock_ns() if d.clocked else arrival_ns
     ring_commit(d.wire_records)  # the octets were released before
     return 1
 
@@ -346,6 +354,7 @@ def _decode(address, now_ns):
     slot = ring_claim(d.packet_records)
     if slot == 0 or ring_writable(d.packet_frames) < d.max_frames:
         return 0  # render is behind: what waits, waits on the wire ring
+    taken_ns = clock_ns() if d.clocked else now_ns
     wire = carray(pointer_void(front), 1, WIRE_DTYPE)[0]
     packet = carray(pointer_void(slot), 1, PACKET_DTYPE)[0]
 
@@ -354,7 +363,9 @@ def _decode(address, now_ns):
         packet.seq = d.highest
         packet.media_pos = d.highest_end
         packet.arrival_ns = wire.arrival_ns
-        packet.decoded_ns = now_ns
+        packet.written_ns = wire.written_ns
+        packet.taken_ns = taken_ns
+        packet.decoded_ns = taken_ns
         packet.frames = 0
         packet.flags = FLAG_END
         packet.epoch = d.epoch
@@ -433,10 +444,12 @@ def _decode(address, now_ns):
             packet.seq = extended
             packet.media_pos = place >> 1
             packet.arrival_ns = wire.arrival_ns
-            packet.decoded_ns = now_ns
+            packet.written_ns = wire.written_ns
+            packet.taken_ns = taken_ns
             packet.frames = frames
             packet.flags = FLAG_PAUSE_BEFORE if place & 1 else 0
             packet.epoch = d.epoch
+            packet.decoded_ns = clock_ns() if d.clocked else now_ns
             ring_commit(d.packet_records)  # the samples were released before
     ring_release(d.wire_records)
     return 1

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 
 #: receive → decode. The payload's octets follow in a ring of their own.
 WIRE_DTYPE = np.dtype(
@@ -12,6 +15,7 @@ WIRE_DTYPE = np.dtype(
         ("media_time_ns", "i8"),  # sender's clock, or NO_MEDIA_TIME
         ("flags", "i8"),  # rtmedia.ports.FLAG_*
         ("length", "i8"),  # octets
+        ("written_ns", "i8"),  # when it was on the ring; the last field, see MESSAGE_DTYPE
     ]
 )
 
@@ -21,6 +25,8 @@ PACKET_DTYPE = np.dtype(
         ("seq", "i8"),  # extended to 64 bits
         ("media_pos", "i8"),  # first frame on the sender's clock
         ("arrival_ns", "i8"),
+        ("written_ns", "i8"),
+        ("taken_ns", "i8"),  # when decode took it from the wire ring
         ("decoded_ns", "i8"),
         ("frames", "i8"),
         ("flags", "i8"),  # rtmedia.jitter.state.FLAG_*
@@ -32,7 +38,7 @@ PACKET_DTYPE = np.dtype(
 TICK_DTYPE = np.dtype(
     [
         ("tick", "i8"),
-        ("time_ns", "i8"),
+        ("time_ns", "i8"),  # of render's step
         ("sink_pos", "i8"),  # first frame of the block, counted at the device's rate
         ("frames", "i8"),  # of the block at the device's rate
         ("epoch", "i8"),
@@ -49,6 +55,7 @@ TICK_DTYPE = np.dtype(
         ("media_ms", "f8"),  # timeline position at the start of the block
         ("peak", "f8"),  # of the block as it leaves
         ("mean_square", "f8"),
+        ("made_ns", "i8"),  # when the block was on the audio ring; the last field, see CAPTURED_TICK_DTYPE
     ]
 )
 
@@ -57,8 +64,10 @@ LEDGER_DTYPE = np.dtype(
     [
         ("seq", "i8"),
         ("arrival_ns", "i8"),
+        ("written_ns", "i8"),
+        ("taken_ns", "i8"),
         ("decoded_ns", "i8"),
-        ("rendered_ns", "i8"),
+        ("rendered_ns", "i8"),  # when the making of that block began
         ("sink_pos", "i8"),  # where its first frame lies at the device's rate
         ("epoch", "i8"),
         ("media_pos", "i8"),
@@ -77,7 +86,21 @@ MARK_DTYPE = np.dtype(
     ]
 )
 
-# What a capture keeps besides (`rtmedia.rooms.recorder`): all that the compiled rooms take from outside.
+# What a capture keeps (`rtmedia.rooms.recorder`): all that the compiled rooms take from outside. Of the two records
+# that end with a time stamp of the ledger it keeps all but that: the stamp decides nothing, and a replay has no clock.
+
+#: A message as it is given to a wire ring: a `WIRE_DTYPE` without the time at which it was there.
+MESSAGE_DTYPE = np.dtype(WIRE_DTYPE.descr[:-1])
+
+#: A tick without the time at which its block was there.
+CAPTURED_TICK_DTYPE = np.dtype(TICK_DTYPE.descr[:-1])
+
+
+def captured_ticks(ticks: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """`TICK_DTYPE` records as a capture keeps them."""
+    octets = np.ascontiguousarray(ticks).view(np.uint8).reshape(-1, TICK_DTYPE.itemsize)[:, : CAPTURED_TICK_DTYPE.itemsize]
+    return np.ascontiguousarray(octets).reshape(-1).view(CAPTURED_TICK_DTYPE)
+
 
 #: decode → capture, once a message taken from the wire ring.
 DECODED_DTYPE = np.dtype(

@@ -4,89 +4,156 @@ Render says which media went into which frames of the audio ring; the device's c
 frames were handed over and when they leave the speaker. Joined, they answer two questions: at what
 time was this moment of the conversation *heard* (captions), and where did this packet spend its time.
 
-The stations of a packet, each a term of the sum::
+The way of a packet's first frame, and who stamps what::
 
-    socket ─▶ decode ─▶ buffer ─▶ chain ─▶ ring ─▶ handed to the device   (─▶ device: to the speaker)
+            receive            decode            render                        play
+    arrival ───▶ written ─────▶ taken ─▶ decoded ─────▶ began ─▶ made ┄▶ made' ─────▶ call ─────▶ speaker
+       │ socket  │     wire     │ decode │    buffer    │ render │ chain │   ring    │   device   │
+       │         │  (wire ring) │        │ (packet ring,│        │       │  (audio   │            │
+       │         │              │        │ jitter buf.) │        │       │   ring)   │            │
+       └───────────────────────────── total ────────────────────────────────────────┘            │
+       └───────────────────────────── heard ─────────────────────────────────────────────────────┘
+
+``socket``
+    From the time right after the read that brought its last octet until it is on the wire ring: Python's part.
+``wire``, ``decode``
+    Until decode takes it, and until it is validated, unwrapped and decoded.
+``buffer``
+    Until render begins to make the block with its first frame: the packet ring, and the jitter buffer on purpose.
+``render``
+    Until that block is on the audio ring.
+``chain``
+    Effects, resampler and limiter keep a frame back: what enters them in one block leaves in that or in a later one,
+    `chain_latency_frames` further on. The term is the time between these two blocks being on the audio ring, so it is
+    measured, in whole blocks. The figure in frames, which nobody needs to measure, is ``Stats.chain_ms``.
+``ring``
+    Until the device's call that takes that frame begins.
+``device``
+    From the call until the frame leaves the speaker, as the device says of the call's first frame, and the frames
+    before this one in that call: what the chain's delay has besides whole blocks lies there.
+
+Each boundary is one reading of one clock by the room that stands there, and the last three stations are found by
+*position*: the block in which the frame entered, the block in which it leaves and the call that took it are looked up in
+three tables that know nothing of each other. A term that comes out negative (a wrong block, a wrong call, a
+stamp taken too early or too late) counts as 0, so then the terms no longer make up the total, which is the call's
+time minus the arrival and nothing else. The largest such difference is `Ledger.residual_ms`.
+
+Where a driver without threads runs the rooms, the stamps are the times that it gives: all that happens in one step takes
+no time.
 
 Pure: time is an argument.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from rtmedia.units import NS_PER_MS
+from rtmedia.rooms.histogram import Histograms
+from rtmedia.units import NS_PER_S
 
-KEEP = 8_192  # blocks and calls that are remembered: more than a minute
-BIN_MS = 0.25
-BINS = 40_000  # up to 10 s
-TERMS = ("decode", "buffer", "ring", "chain", "total", "device")
+#: Blocks and calls that are remembered, at the least: ten seconds. Captions look at what is being played; those that come
+#: later than this after their words were heard are late by this much, or more.
+KEEP = 1_024
+#: The stations in order: they make up the total.
+STATIONS = ("socket", "wire", "decode", "buffer", "render", "chain", "ring")
+TERMS = (*STATIONS, "total", "device", "heard")
 
+BLOCK_COLUMNS = ("sink_pos", "frames", "epoch", "media_pos", "made_ns")
+CALL_COLUMNS = ("sink_pos", "frames", "time_ns", "dac_ns")
+PACKET_COLUMNS = ("sink_pos", "arrival_ns", "written_ns", "taken_ns", "decoded_ns", "rendered_ns")
 
-class Histogram:
-    """Counts of durations in bins of `BIN_MS`; everything above the last bin is counted in it."""
-
-    def __init__(self) -> None:
-        self.counts: npt.NDArray[np.int64] = np.zeros(BINS, np.int64)
-        self.sum_ms = 0.0
-        self._used = 0  # bins up to the largest that was ever counted in
-
-    def add(self, values_ms: Sequence[float] | npt.NDArray[np.float64]) -> None:
-        """Count some durations."""
-        values = np.asarray(values_ms, np.float64)
-        bins = np.minimum(np.maximum(values / BIN_MS, 0), BINS - 1).astype(np.int64)
-        most = int(bins.max(initial=-1)) + 1
-        self.counts[:most] += np.bincount(bins, minlength=most)
-        self._used = max(self._used, most)
-        # One after the other: the sum does not depend on how they came.
-        self.sum_ms = float(np.cumsum(np.append(self.sum_ms, values))[-1])
-
-    def summary(self) -> dict[str, float]:
-        """Mean, p50, p95, p99 and the largest, in ms (upper edges of their bins, but the mean)."""
-        running = np.cumsum(self.counts[: self._used])
-        total = int(running[-1]) if len(running) else 0
-        if total == 0:
-            return {}
-        quantiles = {
-            name: (int(np.searchsorted(running, share * total)) + 1) * BIN_MS
-            for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
-        }
-        return {"mean": self.sum_ms / total, **quantiles, "max": self._used * BIN_MS}
+Columns = npt.NDArray[np.int64]
 
 
-class _Recent:
-    """The newest `KEEP` rows of four numbers, oldest first, one array a column."""
+class Recent:
+    """The newest rows of some columns, oldest first, one array a column; it grows to what it has to hold.
 
-    def __init__(self) -> None:
-        self._store: npt.NDArray[np.int64] = np.zeros((4, 2 * KEEP), np.int64)
+    Parameters
+    ----------
+    names
+        Of the columns.
+    keep
+        Rows that are kept at the least, and what is added at once where that is more.
+    """
+
+    def __init__(self, names: tuple[str, ...], keep: int = KEEP) -> None:
+        self._names, self._keep = names, keep
+        self._store: Columns = np.zeros((len(names), 64), np.int64)
         self._begin = self._end = 0
 
     def __len__(self) -> int:
         return self._end - self._begin
 
-    def append(self, records: npt.NDArray[Any], names: tuple[str, str, str, str]) -> None:
-        """Take these fields of `records`; the oldest rows beyond `KEEP` are forgotten."""
-        records = records[-KEEP:]
-        if self._end + len(records) > 2 * KEEP:
-            kept = self.columns[:, max(0, len(self) + len(records) - KEEP) :].copy()
-            self._begin, self._end = 0, kept.shape[1]
-            self._store[:, : self._end] = kept
-        for column, name in zip(self._store, names, strict=True):
-            column[self._end : self._end + len(records)] = records[name]
-        self._end += len(records)
-        self._begin = max(self._begin, self._end - KEEP)
+    def append(self, records: npt.NDArray[Any]) -> None:
+        """Take the columns out of `records`; what is older than the rows to keep may be forgotten."""
+        if self._end + len(records) > self._store.shape[1]:
+            self._make_room(len(records))
+        end = self._end + len(records)
+        for column, name in zip(self._store, self._names, strict=True):
+            column[self._end : end] = records[name]
+        self._end = end
+
+    def _make_room(self, count: int) -> None:
+        kept = self.columns[:, max(0, len(self) - self._keep) :]
+        # A quarter more than is kept: moving it costs little, once in some seconds.
+        room = min(max(2 * self._store.shape[1], 64), self._keep * 5 // 4)
+        store = np.empty((len(self._names), max(room, kept.shape[1] + count)), np.int64)
+        store[:, : kept.shape[1]] = kept
+        self._store, self._begin, self._end = store, 0, kept.shape[1]
 
     @property
-    def columns(self) -> npt.NDArray[np.int64]:
+    def columns(self) -> Columns:
         return self._store[:, self._begin : self._end]
 
     def drop(self, count: int) -> None:
         """Forget the oldest `count` rows."""
         self._begin += count
+
+
+def way(packets: Columns, blocks: Columns, calls: Columns, chain_frames: int, device_rate_hz: int) -> tuple[Columns, int]:
+    """The terms of each packet in ns, and how many packets of the first are settled.
+
+    Parameters
+    ----------
+    packets, blocks, calls
+        Of `LEDGER_DTYPE`, `TICK_DTYPE` and `MARK_DTYPE` records those of `PACKET_COLUMNS`, `BLOCK_COLUMNS` and `CALL_COLUMNS`,
+        oldest first.
+    chain_frames
+        By which a frame leaves the chain later than it entered.
+
+    Returns
+    -------
+    terms : int64 array, shape (len(TERMS), n)
+        Of the settled packets whose blocks and call are known; the last rows are the total, and what follows it.
+    settled : int
+        The first so many packets will never be known better: the others have not been handed over yet.
+    """
+    if not (packets.shape[1] and blocks.shape[1] and calls.shape[1]):
+        return np.zeros((len(TERMS), 0), np.int64), 0
+    enters = packets[0]
+    leaves = enters + chain_frames
+    settled = int(np.searchsorted(leaves, min(blocks[0, -1] + blocks[1, -1], calls[0, -1] + calls[1, -1]), "left"))
+    into, out_of, taken = _row_of(blocks, enters[:settled]), _row_of(blocks, leaves[:settled]), _row_of(calls, leaves[:settled])
+    # The others' rows are forgotten: their ring was full, or the control thread slept for long.
+    known = np.flatnonzero((into >= 0) & (out_of >= 0) & (taken >= 0))
+    into, out_of, taken = into[known], out_of[known], taken[known]
+    call_ns, dac_ns = calls[2, taken], calls[3, taken]
+    stamps = np.stack([*packets[1:, known], blocks[4, into], blocks[4, out_of], call_ns])
+    terms = np.empty((len(TERMS), len(known)), np.int64)
+    np.maximum(np.diff(stamps, axis=0), 0, out=terms[: len(STATIONS)])
+    total = call_ns - packets[1, known]
+    device = dac_ns - call_ns + (leaves[known] - calls[0, taken]) * NS_PER_S // device_rate_hz
+    terms[len(STATIONS) :] = total, device, total + device
+    return terms, settled
+
+
+def _row_of(table: Columns, positions: Columns) -> npt.NDArray[np.int64]:
+    """Which row of positions (first column) and lengths (second) holds each; -1: none."""
+    rows = np.searchsorted(table[0], positions, side="right") - 1
+    return np.where((rows >= 0) & (positions < table[0, rows] + table[1, rows]), rows, -1)
 
 
 class Ledger:
@@ -99,57 +166,50 @@ class Ledger:
     chain_latency_frames
         By which sound is late after the jitter buffer, at the device's rate.
 
+    Attributes
+    ----------
+    residual_ms : float
+        The largest difference, over all packets, between the sum of the stations and the total.
+
     Notes
     -----
-    Thread: control.   Real-time: no.
+    Thread: control; `latency_ms` any.   Real-time: no.
     """
 
     def __init__(self, rate_hz: int, device_rate_hz: int, chain_latency_frames: int) -> None:
         self._rate_hz = rate_hz
         self._device_rate_hz = device_rate_hz
         self._chain = chain_latency_frames
-        self._chain_ms = chain_latency_frames * 1000.0 / device_rate_hz
-        self._blocks, self._calls, self._packets = _Recent(), _Recent(), _Recent()
-        self.histograms = {name: Histogram() for name in TERMS}
+        self._blocks, self._calls, self._packets = Recent(BLOCK_COLUMNS), Recent(CALL_COLUMNS), Recent(PACKET_COLUMNS)
+        self.histograms = Histograms(TERMS)
+        self.residual_ms = 0.0
 
     def add_blocks(self, ticks: npt.NDArray[Any]) -> None:
         """Take records of `rtmedia.rooms.doorways.TICK_DTYPE`."""
-        self._blocks.append(ticks, ("sink_pos", "frames", "epoch", "media_pos"))
+        self._blocks.append(ticks)
 
     def add_calls(self, marks: npt.NDArray[Any]) -> None:
         """Take records of `MARK_DTYPE`; calls that took nothing are of no interest."""
-        self._calls.append(marks[marks["frames"] > 0], ("sink_pos", "frames", "time_ns", "dac_ns"))
+        took = marks["frames"] > 0
+        self._calls.append(marks if took.all() else marks[took])
 
     def add_packets(self, records: npt.NDArray[Any]) -> None:
         """Take records of `LEDGER_DTYPE`, and close those whose sound has been handed over."""
-        self._packets.append(records, ("sink_pos", "arrival_ns", "decoded_ns", "rendered_ns"))
-        if not len(self._packets) or not len(self._calls):
-            return
-        sink_pos, frames, time_ns, dac_ns = self._calls.columns
-        out_pos = self._packets.columns[0] + self._chain
-        at = np.searchsorted(sink_pos, out_pos, side="right") - 1
-        waiting = (at >= 0) & (out_pos >= sink_pos[at] + frames[at])
-        done = int(np.argmax(waiting)) if waiting.any() else len(waiting)
-        known = np.flatnonzero(at[:done] >= 0)  # of the others the call is forgotten: the control thread slept for a minute
-        if len(known):
-            at, out_pos = at[known], out_pos[known]
-            _, arrival_ns, decoded_ns, rendered_ns = self._packets.columns[:, known]
-            decode_ms = (decoded_ns - arrival_ns) / NS_PER_MS
-            buffer_ms = (rendered_ns - decoded_ns) / NS_PER_MS
-            total_ms = (time_ns[at] - arrival_ns) / NS_PER_MS
-            ring_ms = total_ms - decode_ms - buffer_ms - self._chain_ms
-            chain_ms = np.full(len(known), self._chain_ms)
-            device_ms = (dac_ns[at] - time_ns[at]) / NS_PER_MS + (out_pos - sink_pos[at]) * 1000.0 / self._device_rate_hz
-            for name, values_ms in zip(TERMS, (decode_ms, buffer_ms, ring_ms, chain_ms, total_ms, device_ms), strict=True):
-                self.histograms[name].add(values_ms)
-        self._packets.drop(done)
+        if len(records):
+            self._packets.append(records)
+        terms, settled = way(self._packets.columns, self._blocks.columns, self._calls.columns, self._chain, self._device_rate_hz)
+        self._packets.drop(settled)
+        if terms.shape[1]:
+            self.histograms.add(terms)
+            total = terms[len(STATIONS)]
+            self.residual_ms = max(self.residual_ms, float(np.abs(terms[: len(STATIONS)].sum(axis=0) - total).max()) / 1e6)
 
     def heard_at_ns(self, epoch: int, media_pos: int) -> int | None:
         """When the moment `media_pos` of `epoch` left, or will leave, the speaker; None while that is not known.
 
         A moment that was skipped counts as heard when the first later one is. `epoch` is a connection's number.
         """
-        sink_pos, frames, epochs, positions = self._blocks.columns
+        sink_pos, frames, epochs, positions, _ = self._blocks.columns
         count = len(sink_pos)
         newest = -1  # the newest block that begins before the moment: captions wait for what was rendered last
         for low in (max(0, count - 64), 0):
@@ -183,5 +243,5 @@ class Ledger:
         return int(calls[3, at]) + (sink_pos - int(calls[0, at])) * 1_000_000_000 // self._device_rate_hz
 
     def latency_ms(self) -> dict[str, dict[str, float]]:
-        """The terms of a packet's way, and their total (to the hand-over; ``device`` comes on top)."""
-        return {name: summary for name, histogram in self.histograms.items() if (summary := histogram.summary())}
+        """Of each term mean, p50, p95, p99, p99.9 and max; empty before the first packet is closed."""
+        return self.histograms.summary()

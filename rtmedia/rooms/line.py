@@ -26,6 +26,7 @@ from rtmedia.rooms.play import Play
 from rtmedia.rooms.render import (
     GAIN_PLACE,
     HOLD_ON_PAUSE,
+    LEAD_RISE_MS,
     LIMITER_PLACE,
     MAX_EFFECTS,
     PAUSED,
@@ -37,6 +38,10 @@ from rtmedia.rooms.render import (
 from rtmedia.rt.memory import store_word
 from rtmedia.rt.ring import FrameRing
 from rtmedia.units import frames_of_ms, ms_of_frames
+
+#: What a device may ask for at once and still be given whole: several times what any is known to, and the audio ring, which is
+#: never empty and so goes round through all of its memory, stays small.
+MOST_ASKED_MS = 400.0
 
 
 class Line:
@@ -122,7 +127,8 @@ class Line:
         if drift != "splice":
             # Blocks of changing length drift past the device's calls: just before one the ring may hold a block less.
             self.lead_frames += device_rate_hz // 100
-        self.audio = FrameRing(1 << math.ceil(math.log2(device_rate_hz)), channels)
+        most = self.lead_frames + frames_of_ms(LEAD_RISE_MS + MOST_ASKED_MS, device_rate_hz)
+        self.audio = FrameRing(1 << math.ceil(math.log2(most)), channels)
         self.play = Play(self.audio, device_rate_hz)
         self.render = Render(
             self.buffer,
@@ -196,6 +202,14 @@ class Line:
         while decode_step(self.decode.address, now_ns):
             worked = True
         return bool(render_step(self.render.address, now_ns)) or worked
+
+    def stamp_by_clock(self) -> None:
+        """The ledger's stamps are the machine's clock from now on; else they are the times that the steps are given.
+
+        For the driver with threads, before it starts them.
+        """
+        self.decode.stamp_by_clock()
+        self.render.state["clocked"] = 1
 
     def pause(self, paused: bool) -> None:
         """Fade out, or back in, between two blocks. Thread: the control side."""

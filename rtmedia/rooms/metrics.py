@@ -19,6 +19,13 @@ _GROWTH = {
     "packets_expected_total": "expected",
     "reconnects_total": "reconnects",
 }
+#: What is told of each station of the latency, in this order.
+LATENCY = ("p50", "p95", "p99", "p99.9", "max")
+
+
+def _latency(terms: dict[str, dict[str, float]]) -> dict[str, list[float]]:
+    """Since the start, by station: p50, p95, p99, p99.9 and max in ms, to the microsecond."""
+    return {name: [round(term[quantile], 3) for quantile in LATENCY] for name, term in terms.items() if term}
 
 
 class QualityLine:
@@ -58,7 +65,6 @@ class QualityLine:
         concealed_ms = concealed - self._before.get("concealed_ms_total", 0.0)
         self._before["concealed_ms_total"] = concealed
         rtt = snapshot.get("rtt_ms")
-        total = snapshot.get("latency_ms", {}).get("total", {})
         values = {
             "state": snapshot.get("state"),
             "connected": snapshot.get("connected"),
@@ -70,7 +76,7 @@ class QualityLine:
             "delay_ms": round(snapshot.get("delay_ms", 0.0), 1),
             "target_ms": round(snapshot.get("target_delay_ms", 0.0), 1),
             "buffered_ms": round(snapshot.get("buffered_ms", 0.0), 1),
-            "latency_p95_ms": total.get("p95"),
+            "latency_ms": _latency(snapshot.get("latency_ms", {})),
             "caption_skew_ms": round(snapshot.get("caption_skew_ms", 0.0), 1),
             "peak_dbfs": round(snapshot.get("peak_dbfs", -120.0), 1),
         }

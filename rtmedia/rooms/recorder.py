@@ -21,7 +21,7 @@ import numpy as np
 from rtmedia.errors import ConfigError, StateError
 from rtmedia.ports import EffectInstance
 from rtmedia.rooms.control import Control
-from rtmedia.rooms.doorways import CHANGE_DTYPE, DECODED_DTYPE, MARK_DTYPE, STEP_DTYPE, TICK_DTYPE, WIRE_DTYPE
+from rtmedia.rooms.doorways import CAPTURED_TICK_DTYPE, CHANGE_DTYPE, DECODED_DTYPE, MARK_DTYPE, MESSAGE_DTYPE, STEP_DTYPE, captured_ticks
 from rtmedia.rooms.line import Line
 from rtmedia.rooms.play import QUIET_END
 from rtmedia.rt.plugin import MAX_WISHES, Instance
@@ -29,11 +29,11 @@ from rtmedia.rt.ring import RecordRing
 
 #: The tables of a capture, in the order in which one collection is written: what a step needs stands before it.
 TABLES: dict[str, np.dtype[Any]] = {
-    "wire": WIRE_DTYPE,
+    "wire": MESSAGE_DTYPE,
     "decoded": DECODED_DTYPE,
     "changes": CHANGE_DTYPE,
     "marks": MARK_DTYPE,
-    "ticks": TICK_DTYPE,
+    "ticks": CAPTURED_TICK_DTYPE,
     "steps": STEP_DTYPE,
 }
 #: Octets that may wait for a disk that does not take them.
@@ -98,7 +98,7 @@ class Recorder:
 
     def _take_telemetry(self, ticks: Any, marks: Any) -> None:
         if not self.problem and (len(ticks) or len(marks)):
-            self._telemetry.append((ticks.tobytes(), marks.tobytes()))
+            self._telemetry.append((captured_ticks(ticks).tobytes(), marks.tobytes()))
 
     def end(self) -> dict[str, Any]:
         """What is known only at the end. Thread: whoever ends the session."""
@@ -123,7 +123,7 @@ class Recorder:
         self._taken += len(payloads)
         found = [
             ("payloads", payloads),
-            ("wire", np.array([record for record, _ in wire], WIRE_DTYPE).tobytes()),
+            ("wire", np.array([record for record, _ in wire], MESSAGE_DTYPE).tobytes()),
             ("decoded", decoded.tobytes()),
             ("changes", b"".join(changes)),
             ("transcripts", "".join(json.dumps(transcript) + "\n" for transcript in transcripts).encode()),

@@ -32,12 +32,14 @@ from rtmedia.rooms.device_clock import DeviceClock, device_ms, follow_device
 from rtmedia.rooms.doorways import CHANGE_DTYPE, LEDGER_DTYPE, PACKET_DTYPE, STEP_DTYPE, TICK_DTYPE
 from rtmedia.rooms.play import CELL_WORDS, LARGEST, SINK_POS, TIME_NS, UNDERRUNS, Play
 from rtmedia.rt.cell import cell_read
+from rtmedia.rt.clock import now_ns
 from rtmedia.rt.kernel import call_effect, kernel, load_acquire, pointer_void
 from rtmedia.rt.later import carray
-from rtmedia.rt.memory import aligned_zeros, view_block, view_f4, view_i8
+from rtmedia.rt.memory import aligned_zeros, reserved_zeros, view_block, view_f4, view_i8
 from rtmedia.rt.plugin import wishes_write
 from rtmedia.rt.ring import (
     CAPACITY,
+    READY_OCTETS,
     WORDS,
     FrameRing,
     RecordRing,
@@ -88,6 +90,7 @@ RENDER_DTYPE = np.dtype(
         ("out_block", "i8"),  # device frames
         ("lead", "i8"),  # device frames that wait in the audio ring
         ("most_lead", "i8"),  # to which underruns may raise it
+        ("tight", "i8"),  # one block of it, where that is enough
         ("underruns", "i8"),  # that have raised it
         ("hold_limit", "i8"),
         # memory
@@ -115,6 +118,7 @@ RENDER_DTYPE = np.dtype(
         ("waiting_packet", "i8"),  # its samples are read, the buffer had no room yet
         ("paused", "i8"),  # as this step found it
         ("steps", "i8"),  # captured
+        ("clocked", "i8"),  # stamps inside a step are the machine's clock; 0: they are the step's own time
         ("mute", "i8"),  # nobody listens: blocks are decided upon, but hold silence
         ("pause_gain", "f8"),
         ("ticks_lost", "i8"),
@@ -147,7 +151,7 @@ class Render:
     play
         The room behind the audio ring.
     lead_frames
-        Device frames that shall wait in the audio ring.
+        Device frames that shall wait in the audio ring; less than two blocks are one, if the device's calls allow it.
     """
 
     def __init__(
@@ -179,7 +183,7 @@ class Render:
         out_block = device_rate_hz // 100
         self.work = aligned_zeros((buffer.block_frames, channels), np.float32)
         self.out = aligned_zeros((out_block + SPARE_FRAMES, channels), np.float32)
-        self.samples = aligned_zeros((max_packet_frames, channels), np.float32)
+        self.samples = reserved_zeros((max_packet_frames, channels), np.float32, READY_OCTETS)
         self.cell_words = aligned_zeros(CELL_WORDS, np.int64)
         self.level = aligned_zeros(4, np.float32)
         self.step = aligned_zeros(1, STEP_DTYPE)
@@ -194,6 +198,8 @@ class Render:
         r["clock"] = self.clock.address
         r["channels"], r["rate_hz"], r["device_rate_hz"] = channels, rate_hz, device_rate_hz
         r["block"], r["out_block"], r["lead"] = buffer.block_frames, out_block, lead_frames
+        # Two blocks outlast any mixture of calls. Who asks for less gets one, where calls and blocks meet at the same frames.
+        r["tight"] = lead_frames < 2 * out_block and drift is None
         r["most_lead"] = lead_frames + int(LEAD_RISE_MS * device_rate_hz / 1000)
         r["hold_limit"] = int(hold_limit_ms * rate_hz / 1000)
         r["resampler"] = resampler.state_address
@@ -253,6 +259,8 @@ def take_packets(address, most):
             packet.epoch,
             packet.flags,
             packet.arrival_ns,
+            packet.written_ns,
+            packet.taken_ns,
             packet.decoded_ns,
             device_ms(r.clock, packet.arrival_ns),
         )
@@ -264,8 +272,8 @@ def take_packets(address, most):
     return tries
 
 
-@kernel("void(i8, i8, i8)")
-def _write_ledger(address, time_ns, m_before):
+@kernel("void(i8, i8, i8, i8)")
+def _write_ledger(address, time_ns, began_ns, m_before):
     """One record for each packet whose first frame lies in the block just made, and its part in the totals."""
     r = carray(pointer_void(address), 1, RENDER_DTYPE)[0]
     b = carray(pointer_void(r.buffer), 1, BUFFER_DTYPE)[0]
@@ -287,9 +295,11 @@ def _write_ledger(address, time_ns, m_before):
         record = carray(pointer_void(slot), 1, LEDGER_DTYPE)[0]
         record.seq = entry.seq
         record.arrival_ns = entry.arrival_ns
+        record.written_ns = entry.written_ns
+        record.taken_ns = entry.taken_ns
         record.decoded_ns = entry.decoded_ns
-        record.rendered_ns = time_ns
-        ahead = min(max(0, entry.position - m_before), r.block)
+        record.rendered_ns = began_ns
+        ahead = min(max(0, entry.position - m_before), r.block - 1)  # a splice may have brought it forward into this block
         record.sink_pos = r.sink_pos + ahead * r.device_rate_hz // r.rate_hz
         record.epoch = entry.epoch
         record.media_pos = entry.media_pos
@@ -342,6 +352,7 @@ def _render_block(address, time_ns):
     delay = carray(pointer_void(b.delay), 1, DELAY_DTYPE)[0]
     wishes = view_i8(r.wishes, 16)
     paused = r.paused != 0
+    began_ns = now_ns() if r.clocked else time_ns
     # The tick's own time: what the device had taken when it last asked. It asks for several blocks at once
     # (`burst`), all of which are then made in one go: the last of them is the one that must be in time.
     burst = max(0, view_i8(r.cell_words, CELL_WORDS)[LARGEST] - r.out_block)
@@ -361,7 +372,7 @@ def _render_block(address, time_ns):
     else:
         op = buffer_tick(r.buffer, now_ms, r.work)
         steered_by = op
-        _write_ledger(address, time_ns, m_before)
+        _write_ledger(address, time_ns, began_ns, m_before)
 
     if r.mute:  # silence of the right length
         # Blocks of whole 10 ms are resampled to whole 10 ms, unless drift is worked off by speed.
@@ -370,6 +381,7 @@ def _render_block(address, time_ns):
         ring_write(r.audio, r.out, frames)
     else:
         frames = _finish(address, paused, steered_by)
+    made_ns = now_ns() if r.clocked else time_ns
 
     slot = ring_claim(r.ticks_ring)
     if slot == 0:
@@ -397,6 +409,7 @@ def _render_block(address, time_ns):
         tick.media_ms = m_before / b.frames_per_ms if b.phase == PLAYING else math.nan
         tick.peak = level[0]
         tick.mean_square = level[1]
+        tick.made_ns = made_ns
         ring_commit(r.ticks_ring)
     r.tick += 1
     r.sink_pos += frames
@@ -408,8 +421,13 @@ def make_blocks(address, time_ns, exactly):
     r = carray(pointer_void(address), 1, RENDER_DTYPE)[0]
     words = view_i8(r.cell_words, CELL_WORDS)
     capacity = view_i8(r.audio, WORDS)[CAPACITY]
-    if words[LARGEST] + r.out_block > r.lead:  # the device asks for more at once than we keep ready
-        r.lead = min(words[LARGEST] + r.out_block, capacity - r.out_block)
+    largest = words[LARGEST]
+    if r.tight != 0 and largest > 0 and (largest % r.out_block == 0 or r.out_block % largest == 0):
+        least = max(largest, r.out_block)
+    else:
+        least = largest + r.out_block
+    if least > r.lead:  # the device asks for more at once than we keep ready
+        r.lead = min(least, capacity - r.out_block)
     if words[UNDERRUNS] > r.underruns:  # this machine or device needs more in hand: a device that stalls asks for several at once
         r.underruns = words[UNDERRUNS]
         r.lead = max(r.lead, min(r.lead + r.out_block, r.most_lead))

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from rtmedia.ports import Block
 from rtmedia.rooms.decode import decode_step, wire_write
 from rtmedia.rooms.device_clock import follow_device
-from rtmedia.rooms.doorways import CHANGE_DTYPE, MARK_DTYPE, STEP_DTYPE, WIRE_DTYPE
+from rtmedia.rooms.doorways import CHANGE_DTYPE, MARK_DTYPE, MESSAGE_DTYPE, STEP_DTYPE
 from rtmedia.rooms.line import Line
 from rtmedia.rooms.play import CELL_WORDS, LARGEST, PLAY_DTYPE, QUIET_END, SINK_POS, TIME_NS, UNDERRUNS, WORDS_AT, play_pull
 from rtmedia.rooms.render import MOST_BLOCKS, RENDER_DTYPE, SPARE_FRAMES, make_blocks, take_changes, take_packets
@@ -60,7 +60,7 @@ REPLAY_DTYPE = np.dtype(
         ("out_at", "i8"),  # octets
     ]
 )
-_WIRE_OCTETS, _CHANGE_OCTETS = WIRE_DTYPE.itemsize, CHANGE_DTYPE.itemsize
+_WIRE_OCTETS, _CHANGE_OCTETS = MESSAGE_DTYPE.itemsize, CHANGE_DTYPE.itemsize
 _STEP_OCTETS, _MARK_OCTETS = STEP_DTYPE.itemsize, MARK_DTYPE.itemsize
 
 
@@ -163,7 +163,7 @@ def _decode_one(address):
     r = carray(pointer_void(address), 1, REPLAY_DTYPE)[0]
     while ring_readable(r.packet_records) == 0:
         while r.wire_at < r.wire_count:  # decode may look ahead: as much as fits
-            message = carray(pointer_void(r.wire + r.wire_at * _WIRE_OCTETS), 1, WIRE_DTYPE)[0]
+            message = carray(pointer_void(r.wire + r.wire_at * _WIRE_OCTETS), 1, MESSAGE_DTYPE)[0]
             if not wire_write(
                 r.decode,
                 message.arrival_ns,

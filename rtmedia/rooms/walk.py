@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from rtmedia.jitter.state import BUFFER_DTYPE
 from rtmedia.rooms.decode import RESTART_BITS, decode_step, wire_write
-from rtmedia.rooms.doorways import WIRE_DTYPE
+from rtmedia.rooms.doorways import MESSAGE_DTYPE
 from rtmedia.rooms.play import PLAY_DTYPE, play_pull
 from rtmedia.rooms.render import RENDER_DTYPE, render_step
 from rtmedia.rt.kernel import kernel, pointer_void
@@ -17,11 +17,11 @@ from rtmedia.rt.later import carray
 
 @kernel("i8(i8, i8, i8)")
 def deliver(decode, record, payload):
-    """One message (a `WIRE_DTYPE` record at an address, its octets at another) onto the wire ring; 1 when it fitted.
+    """One message (a `MESSAGE_DTYPE` record at an address, its octets at another) onto the wire ring; 1 when it fitted.
 
     Where the ring is full, decode has its turn first, as its thread would have had.
     """
-    message = carray(pointer_void(record), 1, WIRE_DTYPE)[0]
+    message = carray(pointer_void(record), 1, MESSAGE_DTYPE)[0]
     for turn in range(2):
         if wire_write(decode, message.arrival_ns, message.seq, message.media_time_ns, message.flags, payload, message.length):
             return 1
@@ -40,7 +40,7 @@ def tick(play, decode, render, out, frames, now_ns):
     render_step(render, now_ns)
 
 
-_RECORD_OCTETS = WIRE_DTYPE.itemsize
+_RECORD_OCTETS = MESSAGE_DTYPE.itemsize
 
 
 @kernel("i8(i8, i8, i8, i8, i8, i8, i8, i8, i8, i8, i8, i8, i8)")
@@ -52,7 +52,7 @@ def walk(decode, render, play, messages, count, payloads, out, frames, ticks, no
     decode, render, play
         Addresses of a line's rooms.
     messages, count
-        Address of `WIRE_DTYPE` records in the order of arrival. The length of one that found no room becomes -1.
+        Address of `MESSAGE_DTYPE` records in the order of arrival. The length of one that found no room becomes -1.
     payloads
         Address of their octets, one after the other.
     out, frames
@@ -79,7 +79,7 @@ def walk(decode, render, play, messages, count, payloads, out, frames, ticks, no
     for i in range(ticks):
         now = now_ns + (i + 1) * tick_ns
         while at < count:
-            message = carray(pointer_void(messages + at * _RECORD_OCTETS), 1, WIRE_DTYPE)[0]
+            message = carray(pointer_void(messages + at * _RECORD_OCTETS), 1, MESSAGE_DTYPE)[0]
             if message.arrival_ns > now:
                 break
             length = message.length

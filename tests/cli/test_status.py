@@ -108,3 +108,10 @@ def test_a_bar_has_its_width_at_every_level(glyphs, level_db):
 def test_silence_has_no_number():
     assert decibels(FLOOR_DB, Glyphs()) == "  --"
     assert decibels(-7.6, Glyphs()) == "  −8"
+
+
+def test_a_wide_line_tells_the_latency_and_a_narrow_one_keeps_what_matters_more():
+    latency_ms = {"total": {"mean": 47.0, "p50": 46.9, "p95": 48.4, "p99": 53.6, "p99.9": 56.9, "max": 56.9}}
+    wide = status_line(running(latency_ms=latency_ms), loud(), Glyphs(), 160).plain
+    assert "latency p95 48 ms" in wide
+    assert "latency" not in status_line(running(latency_ms=latency_ms), loud(), Glyphs(), 100).plain

@@ -8,7 +8,7 @@ import pytest
 from rtmedia.jitter.state import HOLD
 from rtmedia.ports import FLAG_END_OF_STREAM, NO_MEDIA_TIME
 from rtmedia.rooms.control import Control
-from rtmedia.rooms.doorways import WIRE_DTYPE
+from rtmedia.rooms.doorways import MESSAGE_DTYPE
 from tests.rooms.line_driver import Bench
 from tests.rooms.test_line import steps, voice
 
@@ -87,7 +87,7 @@ def test_duplicates_old_ones_too_are_played_once():
     every = np.concatenate([bench.packets, copies])
     order = np.argsort(every["arrival_ns"], kind="stable")
     plain, _, _ = watched(Bench().load(voice(5)), 450)
-    bench.packets = every[order].astype(WIRE_DTYPE)
+    bench.packets = every[order].astype(MESSAGE_DTYPE)
     bench.payloads = np.ascontiguousarray(np.concatenate([bench.payloads, octets])[order])
     sound, _, figures = watched(bench, 450)
     assert figures["packets_duplicate_total"] == 30

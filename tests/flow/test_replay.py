@@ -130,7 +130,7 @@ def live(
                 device_ns += asked * 1_000_000_000 // line.device_rate_hz + int(rng.integers(-400_000, 400_000))
         if rng.random() < 0.02:
             events += control.poll(now_ns)[0]
-    events += control.poll(now_ns)[0]
+    events += control.poll(now_ns, last=True)[0]
     assert capture.close(CLOSE_S)
     assert not capture.problem()
     return Lived(np.concatenate(ticks), np.concatenate(packets), np.concatenate(audio), events, control.snapshot())

@@ -70,6 +70,8 @@ def walk(address, packets, count, samples, ticks, first_tick, begin, out, log, h
                 item.flags,
                 0,
                 0,
+                0,
+                0,
                 item.arrival_ms,
             )
             if item.verdict == NO_ROOM:

@@ -31,7 +31,7 @@ def insert(buffer, seq, *, frames=FRAMES, media_pos=None, epoch=1, flags=0, at_m
     block = np.full((frames, buffer.store.shape[1]), value, np.float32)
     media_pos = seq * FRAMES if media_pos is None else media_pos
     at_ms = seq * 20.0 if at_ms is None else at_ms
-    return buffer_insert(buffer.address, block.ctypes.data, frames, media_pos, seq, epoch, flags, 0, 0, at_ms)
+    return buffer_insert(buffer.address, block.ctypes.data, frames, media_pos, seq, epoch, flags, 0, 0, 0, 0, at_ms)
 
 
 def tick(buffer, now_ms):

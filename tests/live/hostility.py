@@ -150,6 +150,20 @@ class Hostility:
             self.longest_ms = max(self.longest_ms, 1000.0 * (time.monotonic() - began))
 
 
+def put_first(pid: int) -> bool:
+    """Let a process run before all others, where the system allows it; whether it does.
+
+    For what stands for the rest of the world, such as a media server: in life it has a machine of its own, and no neighbour of the
+    player's keeps it from sending. Linux 6.6 to 6.18 may keep a process that sleeps and wakes from its turn for half a second
+    while one of lower priority runs, until that one has had its share.
+    """
+    try:
+        os.sched_setscheduler(pid, os.SCHED_RR, os.sched_param(1))
+    except (AttributeError, OSError):  # no such call, or no right to it
+        return False
+    return True
+
+
 def cores() -> int:
     """Those that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -61,6 +61,7 @@ def play(
     hostile_after_s: float = 1.0,
     freeze: int | str = 0,
     listen: bool = True,
+    server_first: bool = False,
     timeout_s: float = 60.0,
     **config: Any,
 ) -> Played:
@@ -78,6 +79,8 @@ def play(
         A process that is frozen 0.3 s before the stop: its number, or ``"server"`` for the engine's loopback server.
     listen
         Whether anybody reads the engine's events.
+    server_first
+        Whether the engine's loopback server runs before everybody else (`tests.live.hostility.put_first`).
     config
         Of ``rtmedia.Config``; ``jitter`` may be a dictionary.
     """
@@ -88,6 +91,7 @@ def play(
         "hostile_after_s": hostile_after_s,
         "freeze": freeze,
         "listen": listen,
+        "server_first": server_first,
     }
     answer = folder / "answer"
     child = subprocess.run(
@@ -147,7 +151,7 @@ def main(request: dict[str, Any], answer: Path) -> None:
     from rtmedia.config import Jitter
     from rtmedia.engine import Engine
     from rtmedia.rooms.doorways import LEDGER_DTYPE, MARK_DTYPE, TICK_DTYPE
-    from tests.live.hostility import Hostility
+    from tests.live.hostility import Hostility, put_first
 
     taken: dict[str, list[Any]] = {"ticks": [], "marks": [], "packets": []}
 
@@ -201,6 +205,8 @@ def main(request: dict[str, Any], answer: Path) -> None:
             device_rate_hz=line.device_rate_hz,
             resampler_delay_frames=line.resampler.delay_frames,
         )
+        if request["server_first"] and engine._server is not None:
+            facts["server_first"] = put_first(engine._server.pid or 0)
         deadline = time.monotonic() + request["seconds"]
         if request["hostility"]:
             engine.wait(request["hostile_after_s"])
@@ -229,4 +235,5 @@ def main(request: dict[str, Any], answer: Path) -> None:
 
 
 if __name__ == "__main__":
-    main({"hostility": {}, "hostile_after_s": 1.0, "freeze": 0, "listen": True, **json.loads(sys.argv[1])}, Path(sys.argv[2]))
+    usual = {"hostility": {}, "hostile_after_s": 1.0, "freeze": 0, "listen": True, "server_first": False}
+    main(usual | json.loads(sys.argv[1]), Path(sys.argv[2]))

@@ -14,6 +14,7 @@ from rtmedia import Config, Engine, simulate
 from rtmedia.capture.reading import read_session
 from rtmedia.capture.trace import trace_of
 from rtmedia.events import Problem, Transcript
+from rtmedia.rooms.doorways import captured_ticks
 from tests.live.player import play
 from tests.sound_server import SoundServer
 
@@ -24,7 +25,7 @@ BAD = "loopback:?loss=0.03&duplicate=0.03&reorder=0.05&reorder_ms=60&jitter_ms=3
 def same(live, again) -> None:
     """Tick by tick: the operations, and every other number that a tick holds."""
     assert np.array_equal(live["op"], again["op"])
-    assert live.tobytes() == again.tobytes()
+    assert captured_ticks(live).tobytes() == captured_ticks(again).tobytes()  # all but the ledger's stamp
 
 
 @pytest.mark.parametrize(
@@ -51,8 +52,11 @@ def test_on_a_private_sound_server_live_equals_simulated(
     assert len(set(played.ticks["op"].tolist())) >= 4, "too calm to prove anything"
     same(played.ticks, result.ticks)
     again = result.stats.as_dict()
-    for name in ("packets_lost_total", "packets_duplicate_total", "concealed_pct", "frames_played_total", "underruns_total", "latency_ms"):
+    for name in ("packets_lost_total", "packets_duplicate_total", "concealed_pct", "frames_played_total", "underruns_total"):
         assert again[name] == played.stats[name], name
+    # The stations before the hand-over have stamps that decide nothing, and are not captured.
+    for name in ("total", "device", "heard"):
+        assert again["latency_ms"][name] == played.stats["latency_ms"][name], name
 
 
 def test_what_a_file_sink_heard_is_heard_again_and_the_rest_of_the_session_too(warm_player: None, tmp_path: Path) -> None:

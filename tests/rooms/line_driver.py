@@ -8,7 +8,7 @@ import numpy as np
 
 from rtmedia.codec import codec_named
 from rtmedia.ports import EPOCH_SHIFT, FLAG_NEW_EPOCH
-from rtmedia.rooms.doorways import WIRE_DTYPE
+from rtmedia.rooms.doorways import MESSAGE_DTYPE
 from rtmedia.rooms.line import Line
 from rtmedia.rooms.walk import walk
 
@@ -31,7 +31,7 @@ class Bench:
         )
         self.now_ns = EPOCH_NS
         self.tick_ns = 10_000_000  # of the machine's clock: other numbers are a device that runs fast or slow
-        self.packets: Any = np.zeros(0, WIRE_DTYPE)
+        self.packets: Any = np.zeros(0, MESSAGE_DTYPE)
         self.payloads: Any = np.zeros((1, 1), np.uint8)
         self.next = 0
         self.line.step(self.now_ns)
@@ -45,7 +45,7 @@ class Bench:
         order = order[~np.isin(order, list(lost))]
         payloads = np.ascontiguousarray(samples[: count * frames].astype("<i2")).view(np.uint8).reshape(count, -1)
         self.payloads = np.ascontiguousarray(payloads[order])
-        self.packets = np.zeros(len(order), WIRE_DTYPE)
+        self.packets = np.zeros(len(order), MESSAGE_DTYPE)
         self.packets["arrival_ns"] = self.now_ns + (arrivals[order] * 1e6).astype(np.int64)
         self.packets["seq"] = order
         self.packets["media_time_ns"] = (start_ms + order * packet_ms) * 1_000_000
@@ -65,7 +65,7 @@ class Bench:
                 line.decode.address,
                 line.render.address,
                 line.play.address,
-                self.packets.ctypes.data + self.next * WIRE_DTYPE.itemsize,
+                self.packets.ctypes.data + self.next * MESSAGE_DTYPE.itemsize,
                 len(self.packets) - self.next,
                 self.payloads.ctypes.data + self.next * self.payloads.shape[1],
                 out.ctypes.data + played * frames * out.strides[0],

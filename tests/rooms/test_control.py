@@ -11,6 +11,7 @@ import pytest
 from rtmedia.events import StallEnded, StallStarted, StreamEnded, Transcript
 from rtmedia.ports import FLAG_END_OF_STREAM, NO_MEDIA_TIME
 from rtmedia.rooms.control import Control
+from rtmedia.rooms.ledger import STATIONS
 from rtmedia.stats import Stats
 from rtmedia.units import NS_PER_MS
 from tests.rooms.line_driver import Bench
@@ -150,7 +151,8 @@ def test_the_snapshot_has_only_names_of_stats_and_plain_values():
     assert stats.neteq["packetsReceived"] == stats.packets_received_total
     assert stats.neteq["jitterBufferDelay"] / stats.neteq["jitterBufferEmittedCount"] == pytest.approx(0.025, abs=0.02)
     terms = stats.latency_ms
-    assert sum(terms[name]["mean"] for name in ("decode", "buffer", "ring", "chain")) == pytest.approx(terms["total"]["mean"])
+    assert sum(terms[name]["mean"] for name in STATIONS) == pytest.approx(terms["total"]["mean"])
+    assert stats.latency_residual_ms == 0.0
 
 
 def test_totals_only_grow(rng):
@@ -175,3 +177,21 @@ def test_a_control_side_that_slept_catches_up():
         control.poll(bench.now_ns)
     assert control.snapshot()["telemetry_lost_total"] == 0
     assert len(control.line.render.ticks.read(10)) == 0
+
+
+def test_with_threads_a_look_waits_for_some_blocks_but_no_caption_does():
+    bench = Bench().load(voice(6))
+    control = Control(bench.line)
+    control.ticks_at_once = 5
+    looked_at(bench, control, 50)
+    control.poll(bench.now_ns, last=True)
+    seen = control.last_tick["tick"]
+    assert looked_at(bench, control, 4) == []
+    assert control.last_tick["tick"] == seen
+    looked_at(bench, control, 1)
+    assert control.last_tick["tick"] == seen + 5
+    caption(control, 700, arrival_ns=bench.now_ns)
+    before = control.last_tick["tick"]
+    bench.run(1)
+    control.poll(bench.now_ns)
+    assert control.last_tick["tick"] == before + 1

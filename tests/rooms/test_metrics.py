@@ -54,3 +54,12 @@ def test_what_is_missing_has_a_default_and_the_line_is_one_line():
     text = QualityLine().line({}, 0.0)
     assert "\n" not in text
     json.loads(text)
+
+
+def test_the_latency_is_told_by_station_in_few_words():
+    term = {"mean": 1.0, "p50": 0.0123456, "p95": 2.0, "p99": 3.0, "p99.9": 4.0, "max": 5.0}
+    assert line(QualityLine(), latency_ms={"socket": term, "total": term, "ring": {}})["latency_ms"] == {
+        "socket": [0.012, 2.0, 3.0, 4.0, 5.0],
+        "total": [0.012, 2.0, 3.0, 4.0, 5.0],
+    }
+    assert line(QualityLine())["latency_ms"] == {}

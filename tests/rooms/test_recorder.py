@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from rtmedia.dsp.gain import Gain
 from rtmedia.errors import ConfigError, StateError
 from rtmedia.rooms import recorder
 from rtmedia.rooms.control import Control
-from rtmedia.rooms.recorder import Recorder
+from rtmedia.rooms.doorways import TICK_DTYPE, captured_ticks
+from rtmedia.rooms.recorder import TABLES, Recorder
 from tests.rooms.line_driver import Bench
 
 
@@ -60,3 +62,14 @@ def test_a_step_that_found_nothing_new_leaves_no_record(bench):
     assert kept.steps.written_total == before
     bench.run(1)
     assert kept.steps.written_total > before
+
+
+def test_captures_do_not_hold_the_ledgers_stamps_so_those_of_before_can_still_be_read():
+    assert TABLES["wire"].names == ("arrival_ns", "seq", "media_time_ns", "flags", "length")
+    assert TABLES["ticks"].names[-2:] == ("peak", "mean_square")
+    ticks = np.zeros(3, TICK_DTYPE)
+    ticks["tick"], ticks["mean_square"], ticks["made_ns"] = (1, 2, 3), 0.5, 7
+    kept = captured_ticks(ticks)
+    assert kept.dtype == TABLES["ticks"]
+    assert kept["tick"].tolist() == [1, 2, 3]
+    assert kept["mean_square"].tolist() == [0.5] * 3

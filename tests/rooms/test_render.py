@@ -7,7 +7,7 @@ import pytest
 
 from rtmedia.jitter.state import IDLE, NORMAL, WAIT
 from rtmedia.rooms.device_clock import device_ms
-from rtmedia.rooms.play import play_pull
+from rtmedia.rooms.play import UNDERRUNS, play_pull
 from rtmedia.rooms.render import render_step
 from tests.rooms.line_driver import EPOCH_NS, Bench
 from tests.rooms.test_line import voice
@@ -110,3 +110,48 @@ def test_nothing_is_louder_than_the_ceiling_in_the_telemetry_either():
     bench = Bench(gain_db=20.0).load(voice(3, level=0.9))
     bench.run(250)
     assert ticks_of(bench)["peak"].max() <= 10 ** (-1 / 20) + 1e-6
+
+
+def waits(bench):
+    """How long each block waited on the audio ring: most, in ms."""
+    blocks, marks = bench.line.render.ticks.read(8_192), bench.line.play.marks.read(8_192)
+    call = marks[np.searchsorted(marks["sink_pos"] + marks["frames"], blocks["sink_pos"], "right")[:-4]]
+    return np.round((call["time_ns"] - blocks["made_ns"][: len(call)]) / 1e6, 3)
+
+
+def test_two_blocks_wait_for_the_device_unless_less_was_asked_for():
+    for lead_ms, expected in ((20.0, 20.0), (15.0, 10.0), (10.0, 10.0)):
+        bench = Bench(lead_ms=lead_ms).load(voice(3))
+        got = bench.run(250)
+        assert bench.line.play.state["words"][0][UNDERRUNS] == 0
+        assert np.unique(waits(bench)[10:]).tolist() == [expected], lead_ms
+        assert np.count_nonzero(got) > 0.9 * 2.2 * 16_000
+
+
+@pytest.mark.parametrize(("asked", "lead"), [(160, 160), (80, 160), (32, 160), (320, 320), (112, 272), (240, 400)])
+def test_one_block_is_enough_only_where_calls_and_blocks_meet(asked, lead):
+    line = Bench(lead_ms=10.0).line
+    out = np.zeros((asked, 1), np.float32)
+    now_ns = 1_000_000_000_000
+    for _ in range(200):
+        line.play.pull(out, now_ns, now_ns)
+        line.step(now_ns)
+        line.play.state["primed"] = 1  # what the device asks for at once is known after its first call
+        now_ns += asked * 62_500
+    assert line.render.state["lead"][0] == lead
+    assert line.play.state["words"][0][UNDERRUNS] == 0
+
+
+def test_an_underrun_makes_the_short_lead_longer():
+    line = Bench(lead_ms=10.0).line
+    out = np.zeros((160, 1), np.float32)
+    line.play.state["primed"] = 1
+    for call in range(3):
+        line.play.pull(out, call * 10_000_000 + 1, call * 10_000_000 + 1)
+        line.step(call * 10_000_000 + 1)
+    line.play.pull(out, 40_000_000, 40_000_000)
+    line.play.pull(out, 40_000_000, 40_000_000)  # again before render came round
+    line.play.state["gain"] = 1.0
+    line.play.pull(out, 40_000_000, 40_000_000)
+    line.step(40_000_000)
+    assert line.render.state["lead"][0] > 160

@@ -7,7 +7,7 @@ import pytest
 
 from rtmedia.codec import codec_named
 from rtmedia.ports import FLAG_NEW_EPOCH
-from rtmedia.rooms.doorways import WIRE_DTYPE
+from rtmedia.rooms.doorways import MESSAGE_DTYPE
 from rtmedia.rooms.line import Line
 from rtmedia.rooms.walk import walk
 from rtmedia.units import NS_PER_MS, NS_PER_S
@@ -30,7 +30,7 @@ def arrivals(packets, seed):
     order = np.argsort(times, kind="stable")
     flags = [FLAG_NEW_EPOCH] + [0] * (packets - 1)
     records = [(times[k], k, k * 20 * NS_PER_MS, flag, 640) for k, flag in zip(order, flags, strict=True)]
-    return np.array(records, WIRE_DTYPE), tone[order].tobytes()
+    return np.array(records, MESSAGE_DTYPE), tone[order].tobytes()
 
 
 def walked(line, records, octets, ticks, now_ns, out):
