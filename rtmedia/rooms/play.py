@@ -32,6 +32,8 @@ FADE_MS = 2.5  # to silence at an underrun, and back: long enough not to click, 
 SINK_POS, TIME_NS, DAC_NS, LARGEST, UNDERRUNS, UNDERRUN_FRAMES, XRUNS, CALLS, MARKS_LOST = range(9)
 CELL_WORDS = 9
 
+LARGEST_S = 600  # a large request is remembered so long, at most twice: what a device asked for once it may never ask for again
+
 # Words of the device's control page: the engine writes the first, the device's thread the others. QUIET_END holds the
 # time since when an empty ring is the end.
 QUIET_END, ALIVE_NS, THREAD_ID = 1, 16, 17
@@ -53,6 +55,9 @@ PLAY_DTYPE = np.dtype(
         ("bell", "i8"),
         ("channels", "i8"),
         ("fade_frames", "i8"),
+        ("largest", "i8"),  # request since the position before `window`
+        ("window", "i8"),  # position from which on older requests are forgotten
+        ("window_frames", "i8"),
         ("primed", "i8"),  # sound has come through at least once
         ("gain", "f4"),  # 0 after an underrun, ramps to 1
         ("pad", "f4"),
@@ -92,6 +97,7 @@ class Play:
         state["ring"], state["cell"], state["marks"] = ring.address, self.cell.address, self.marks.address
         state["control"] = self.control.ctypes.data
         state["channels"] = ring.channels
+        state["window"] = state["window_frames"] = LARGEST_S * rate_hz
         state["fade_frames"] = max(1, int(rate_hz * FADE_MS / 1000))
         self.address = int(self.state.ctypes.data)
         self._bell_memory: object = None
@@ -220,7 +226,12 @@ def play_pull(address, out, frames, time_ns, dac_ns, flags):
         words[MARKS_LOST] += 1
     words[TIME_NS] = time_ns
     words[DAC_NS] = dac_ns
+    p.largest = max(p.largest, frames)
     words[LARGEST] = max(words[LARGEST], frames)
+    if words[SINK_POS] >= p.window:
+        words[LARGEST] = p.largest
+        p.largest = 0
+        p.window = words[SINK_POS] + p.window_frames
     words[CALLS] += 1
     if words[CALLS] % CALLS_BETWEEN_IDS == 8:
         store_release(control, THREAD_ID, thread_id())
