@@ -104,7 +104,7 @@ class Rtmedia:
         engine = self.engines[stream]
         begin_ns = first_ns + phase_ns(stream)
         position = (time.monotonic_ns() - begin_ns - 250_000_000) * RATE_HZ // 1_000_000_000
-        with engine._control_lock:
+        with engine._supervision._lock:
             heard_ns = engine._control.ledger.heard_at_ns(1, position) if engine._control is not None else None
         return None if heard_ns is None else (heard_ns - begin_ns) / 1e6 - position * 1000 / RATE_HZ
 
