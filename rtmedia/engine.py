@@ -59,7 +59,7 @@ TRANSITIONS: dict[str, tuple[str, ...]] = {
 STOP_DEADLINE_S = 1.8  # for everything; what has not left by then is reported and left behind
 DRAIN_LIMIT_S = 1.2  # of it, for sound that is already here
 DEVICE_LIMIT_S = 0.25  # of it, for sound that the device has taken
-LOOK_S = 0.1  # between two looks at what may be late, and
+LOOK_S = 0.25  # between two looks at what may be late, and
 SOON_S = 0.02  # while a caption waits for its words, or the end for the last of them
 EVENTS_KEPT = 10_000
 
@@ -410,7 +410,7 @@ class Engine:
             return None
         interval_ns = int(self.config.metrics_interval_s * NS_PER_S)
         if interval_ns and now_ns - self._metrics_ns >= interval_ns:
-            metrics_log.info("%s", self._quality.line(self._snapshot().as_dict(), (now_ns - self._metrics_ns) / NS_PER_S))
+            metrics_log.info("%s", self._quality.line(self._values(), (now_ns - self._metrics_ns) / NS_PER_S))
             self._fraction_lost = self._quality.fraction_lost
             self._metrics_ns = now_ns
         self._watch(now_ns, self._watchdog)
@@ -596,6 +596,10 @@ class Engine:
         self._lock.notify_all()
 
     def _snapshot(self) -> Stats:
+        return Stats(**self._values())
+
+    def _values(self) -> dict[str, Any]:
+        """What is known by the names of `Stats`; the rest has its defaults."""
         values: dict[str, Any] = {"state": self._state, "source": self._source_shown}
         if self._started_ns:
             values["uptime_s"] = ((self._ended_ns or time.monotonic_ns()) - self._started_ns) / NS_PER_S
@@ -609,7 +613,7 @@ class Engine:
             values["token_refreshes_total"] = self._tokens.refreshes["ok"]
         if self._grants is not None:
             values["realtime"] = dict(self._grants.said)
-        return Stats(**values)
+        return values
 
 
 def _room_error(name: str, exc: BaseException) -> RoomError:
