@@ -1,11 +1,11 @@
 """How long from the start of the process to the first sample at the device?
 
 A server of the benchmark's own speaks at once and without a pause, in real time: as a WebSocket for rtmedia, over HTTP for mpv
-and ffplay, which are measured as they are (a WAV) and with the least buffering they offer (raw samples, the format told). All
-play into one private PulseAudio; its monitor is recorded, and the first sample there that is no silence ends the measurement.
-It begins just before the process is made. The peers take turns. rtmedia starts with its kernels on the disk (as after any first
-start), once without (a cold cache), and after ``rtmedia warmup``; its phases are told by the process itself. Python's own
-files (.pyc) are there for all starts but the cold one.
+and ffplay, which are measured as they are (a WAV, which they look into before they play) and with the least buffering they offer
+(raw samples, the format told). All play into one private PulseAudio; its monitor is recorded, and the first sample there that is
+no silence ends the measurement. It begins just before the process is made. The peers take turns. rtmedia starts with its
+kernels on the disk (as after any first start), once without (a cold cache), and after ``rtmedia warmup``; its phases are told by the
+process itself. Python's own files (.pyc) are there for all starts but the cold one.
 
 ``--tiny`` and ``--warm-only`` leave the cold cache out. What is not installed is skipped and named; without a sound server rtmedia plays
 into its null sink and says itself when the first packet is heard.
@@ -169,12 +169,13 @@ def _peers(at: Place, media_url: str, raw_url: str, skipped: list[str]) -> dict[
     rate = str(STREAM_HZ)
     others = {
         "mpv": [*mpv, raw_url + ".wav"],
-        "mpv, low latency": [
+        "mpv, low latency": [*mpv, "--profile=low-latency", "--cache=no", "--audio-buffer=0.02", raw_url + ".wav"],
+        "mpv, low latency, told the format": [
             *(*mpv, "--profile=low-latency", "--cache=no", "--audio-buffer=0.02", "--demuxer=rawaudio"),
             *(f"--demuxer-rawaudio-rate={rate}", "--demuxer-rawaudio-channels=1", "--demuxer-rawaudio-format=s16le", raw_url),
         ],
         "ffplay": [*ffplay, raw_url + ".wav"],
-        "ffplay, low latency": [
+        "ffplay, low latency, told the format": [
             *(*ffplay, "-fflags", "nobuffer", "-flags", "low_delay", "-probesize", "32", "-analyzeduration", "0"),
             *("-f", "s16le", "-ar", rate, "-ch_layout", "mono", raw_url),
         ],
