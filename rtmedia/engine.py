@@ -330,7 +330,7 @@ class Engine:
             emit=self._emit,
             fail=self._fail_room,
             finish=self._finish,
-            snapshot=lambda: self._snapshot().as_dict(),
+            snapshot=self._values,
             stopping=self._stopping,
             receive_done=self._receive_done,
             metrics_interval_s=config.metrics_interval_s,
@@ -513,6 +513,10 @@ class Engine:
         self._lock.notify_all()
 
     def _snapshot(self) -> Stats:
+        return Stats(**self._values())
+
+    def _values(self) -> dict[str, Any]:
+        """What is known by the names of `Stats`; the rest has its defaults."""
         values: dict[str, Any] = {"state": self._state, "source": self._source_shown}
         if self._started_ns:
             values["uptime_s"] = ((self._ended_ns or time.monotonic_ns()) - self._started_ns) / NS_PER_S
@@ -528,7 +532,7 @@ class Engine:
             values["token_refreshes_total"] = self._tokens.refreshes["ok"]
         if self._grants is not None:
             values["realtime"] = dict(self._grants.said)
-        return Stats(**values)
+        return values
 
 
 def _room_error(name: str, exc: BaseException) -> RoomError:

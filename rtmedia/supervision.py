@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("rtmedia")
 metrics_log = logging.getLogger("rtmedia.metrics")
 
-LOOK_S = 0.1  # between two looks at what may be late, and
+LOOK_S = 0.25  # between two looks at what may be late, and
 SOON_S = 0.02  # while a caption waits for its words, or the end for the last of them
 LOCK_LIMIT_S = 0.1  # for somebody else's look
 
