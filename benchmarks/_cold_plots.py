@@ -21,7 +21,7 @@ def draw(folder: Path, times_ms: Mapping[str, Sequence[float]], phases: Sequence
     from matplotlib import pyplot
 
     folder.mkdir(parents=True, exist_ok=True)
-    made = [folder / "cold_start.png", folder / "cold_start_phases.png"]
+    made = [folder / "cold_start.png", folder / "cold_start-phases.png"]
 
     figure, axes = pyplot.subplots(figsize=(8, 1 + 0.6 * len(times_ms)), layout="constrained")
     for place, (name, values) in enumerate(times_ms.items()):

@@ -1,11 +1,11 @@
 """How long from the start of the process to the first sample at the device?
 
 A server of the benchmark's own speaks at once and without a pause, in real time: as a WebSocket for rtmedia, over HTTP for mpv
-and ffplay, which are measured as they are (a WAV) and with the least buffering they offer (raw samples, the format told). All
-play into one private PulseAudio; its monitor is recorded, and the first sample there that is no silence ends the measurement.
-It begins just before the process is made. The peers take turns. rtmedia starts with its kernels on the disk (as after any first
-start), once without (a cold cache), and after ``rtmedia warmup``; its phases are told by the process itself. Python's own
-files (.pyc) are there for all starts but the cold one.
+and ffplay, which are measured as they are (a WAV, which they look into before they play) and with the least buffering they offer
+(raw samples, the format told). All play into one private PulseAudio; its monitor is recorded, and the first sample there that is
+no silence ends the measurement. It begins just before the process is made. The peers take turns. rtmedia starts with its
+kernels on the disk (as after any first start), once without (a cold cache), and after ``rtmedia warmup``; its phases are told by the
+process itself. Python's own files (.pyc) are there for all starts but the cold one.
 
 ``--tiny`` and ``--warm-only`` leave the cold cache out. What is not installed is skipped and named; without a sound server rtmedia plays
 into its null sink and says itself when the first packet is heard.
@@ -169,12 +169,13 @@ def _peers(at: Place, media_url: str, raw_url: str, skipped: list[str]) -> dict[
     rate = str(STREAM_HZ)
     others = {
         "mpv": [*mpv, raw_url + ".wav"],
-        "mpv, low latency": [
+        "mpv, low latency": [*mpv, "--profile=low-latency", "--cache=no", "--audio-buffer=0.02", raw_url + ".wav"],
+        "mpv, low latency, told the format": [
             *(*mpv, "--profile=low-latency", "--cache=no", "--audio-buffer=0.02", "--demuxer=rawaudio"),
             *(f"--demuxer-rawaudio-rate={rate}", "--demuxer-rawaudio-channels=1", "--demuxer-rawaudio-format=s16le", raw_url),
         ],
         "ffplay": [*ffplay, raw_url + ".wav"],
-        "ffplay, low latency": [
+        "ffplay, low latency, told the format": [
             *(*ffplay, "-fflags", "nobuffer", "-flags", "low_delay", "-probesize", "32", "-analyzeduration", "0"),
             *("-f", "s16le", "-ar", rate, "-ch_layout", "mono", raw_url),
         ],
@@ -264,21 +265,19 @@ def main() -> None:
     parser = parser_for(__doc__ or "")
     parser.add_argument("--rounds", type=int, default=9, help="starts of each player that count")
     parser.add_argument("--warm-only", action="store_true", help="leave the cold cache out, which takes minutes")
-    parser.add_argument("--plot", metavar="FOLDER", type=Path, help="draw the figures there (needs matplotlib)")
     asked = parser.parse_args()
     skipped: list[str] = []
     with tempfile.TemporaryDirectory(prefix="rtm-cold-") as name:
         rows, facts, drawn = measure(1 if asked.tiny else asked.rounds, not (asked.tiny or asked.warm_only), Path(name), skipped)
     if asked.tiny or asked.warm_only:
         skipped.append("a cold cache, which takes minutes, was not asked for")
-    report(__doc__ or "", rows, asked, facts, skipped=skipped, times_ms=drawn["times_ms"])
-    for reason in skipped:
-        print(f"skipped: {reason}")
-    if asked.plot is not None:
+
+    def picture(folder: Path) -> list[Path]:
         from _cold_plots import draw
 
-        for path in draw(asked.plot, drawn["times_ms"], drawn["phases"]):
-            print(path)
+        return draw(folder, drawn["times_ms"], drawn["phases"])
+
+    report(__doc__ or "", rows, asked, facts, missing=skipped, draw=picture, times_ms=drawn["times_ms"])
 
 
 if __name__ == "__main__":

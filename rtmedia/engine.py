@@ -1,12 +1,12 @@
-"""The live driver: gives each room of a line a thread, and looks after their life.
+"""The live driver: has the rooms of a line walked by threads, and looks after their life.
 
 How to think about it. Five threads, named after what they do::
 
     rtm-receive   Python     socket → wire ring            ends at stop, end of stream or final failure
-    rtm-decode    compiled   wire ring → packet ring       enters its loop once, leaves at stop
+    rtm-decode    compiled   wire ring → packet ring       shared by all engines (`rtmedia.rooms.pool`)
     rtm-render    compiled   packet ring → audio ring      likewise
     (device)      compiled   audio ring → speaker          the sink's
-    rtm-control   Python     telemetry → captions, metrics, watchdog
+    rtm-control   Python     telemetry → captions, metrics, watchdog   shared, like decode and render
 
 The engine's states are one table (`TRANSITIONS`). Whoever moves it to ``stopping`` takes it apart; everybody
 else only asks. The first failure wins, and travels to the owner through `wait`, `events` and `start`.
@@ -35,8 +35,10 @@ if TYPE_CHECKING:
     from rtmedia.realtime.grants import Grants
     from rtmedia.rooms.control import Control
     from rtmedia.rooms.line import Line
-    from rtmedia.rooms.loops import Table
+    from rtmedia.rooms.metrics import QualityLine
+    from rtmedia.rooms.pool import Seat
     from rtmedia.rooms.receive import ReceiveRoom
+    from rtmedia.rooms.schedule import Appointment
     from rtmedia.rooms.watchdog import Watchdog
     from rtmedia.sim.loopback import LoopbackServer
 
@@ -57,7 +59,8 @@ TRANSITIONS: dict[str, tuple[str, ...]] = {
 STOP_DEADLINE_S = 1.8  # for everything; what has not left by then is reported and left behind
 DRAIN_LIMIT_S = 1.2  # of it, for sound that is already here
 DEVICE_LIMIT_S = 0.25  # of it, for sound that the device has taken
-POLL_S = 0.02
+LOOK_S = 0.1  # between two looks at what may be late, and
+SOON_S = 0.02  # while a caption waits for its words, or the end for the last of them
 EVENTS_KEPT = 10_000
 
 
@@ -84,7 +87,6 @@ class Engine:
         self._state = "idle"
         self._lock = threading.Condition(threading.RLock())
         self._stopping = threading.Event()
-        self._wake = threading.Event()
         self._events: deque[Event] = deque(maxlen=EVENTS_KEPT)
         self._failure: BaseException | None = None
         self._started_ns = 0
@@ -99,9 +101,13 @@ class Engine:
         self._capture: Capture | None = None
         self._sink: Any = None
         self._server: LoopbackServer | None = None
-        self._tables: dict[str, Table] = {}
-        self._threads: list[threading.Thread] = []
+        self._seat: Seat | None = None
+        self._looks: Appointment | None = None
+        self._receive_thread: threading.Thread | None = None
         self._control_lock = threading.Lock()  # captions come from one thread and leave on another
+        self._quality: QualityLine
+        self._watchdog: Watchdog
+        self._metrics_ns = 0
         self._fraction_lost = 0.0
         self._final: Stats | None = None
         self._left_behind: list[str] = []
@@ -332,22 +338,16 @@ class Engine:
             self._tell_refused(self._grants.prepare())
 
     def _start_threads(self) -> None:
-        from rtmedia.rooms.loops import Table, decode_loop, render_loop
+        from rtmedia.rooms.pool import Seat
 
         assert self._line is not None and self._sink is not None and self._receive is not None
-        for name, loop, room in (
-            ("decode", decode_loop, self._line.decode),
-            ("render", render_loop, self._line.render),
-        ):
-            table = Table()
-            table.put(0, room.address)
-            self._tables[name] = table
-            self._spawn(name, loop, table.rooms, table.control)
+        self._seat = Seat(self._line, self._capture)
         if self._grants is not None:  # the device's thread follows when it is known: `_watch`
-            self._tell_refused(self._grants.apply({thread.name.removeprefix("rtm-"): thread.native_id or 0 for thread in self._threads}))
+            self._tell_refused(self._grants.apply(self._seat.threads()))
         self._sink.start(self._line.play)
-        self._spawn("control", self._run_control)
-        self._spawn("receive", self._receive.run)
+        self._begin_looking()
+        self._receive_thread = threading.Thread(target=self._run_receive, name="rtm-receive", daemon=True)
+        self._receive_thread.start()
         log.info(
             "playing %s at %d Hz on %s at %d Hz through %s",
             self._source_shown,
@@ -357,54 +357,66 @@ class Engine:
             self._sink.play_path,
         )
 
-    def _spawn(self, name: str, body: Any, *arguments: Any) -> None:
-        def run() -> None:
-            try:
-                body(*arguments)
-            except BaseException as exc:  # the first failure wins; everybody is asked to leave
-                self._fail(exc if isinstance(exc, RtmediaError) else _room_error(name, exc))
-            finally:
-                if name == "receive":
-                    self._receive_done.set()
-
-        thread = threading.Thread(target=run, name=f"rtm-{name}", daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
     # --- threads ---------------------------------------------------------------------------------------------
 
-    def _run_control(self) -> None:
-        """Until the engine stops: captions when they are due, metrics, and a look at the others."""
+    def _run_receive(self) -> None:
+        assert self._receive is not None
+        try:
+            self._receive.run()
+        except BaseException as exc:  # the first failure wins; everybody is asked to leave
+            self._fail_room("receive", exc)
+        finally:
+            self._receive_done.set()
+
+    def _fail_room(self, name: str, exc: BaseException) -> None:
+        self._fail(exc if isinstance(exc, RtmediaError) else _room_error(name, exc))
+
+    def _begin_looking(self) -> None:
         from rtmedia.rooms.metrics import QualityLine
         from rtmedia.rooms.watchdog import Watchdog
 
-        assert self._control is not None and self._line is not None
+        assert self._seat is not None
+        self._quality = QualityLine()
+        self._watchdog = Watchdog(self._started_ns)
+        self._metrics_ns = self._started_ns
+        self._looks = self._seat.appoint(self._look)
+
+    def _look(self) -> float | None:
+        """What the control thread does for us; returns in how many seconds it shall do it again, None for not at all."""
+        try:
+            return self._look_at_all()
+        except BaseException as exc:
+            self._fail_room("control", exc)
+            return None
+
+    def _look_at_all(self) -> float | None:
+        """Captions when they are due, metrics, and a look at the others."""
+        assert self._control is not None
+        if self._stopping.is_set():
+            return None
         control = self._control
-        quality = QualityLine()
+        now_ns = time.monotonic_ns()
+        with self._control_lock:
+            events, due_ns = control.poll(now_ns)
+            waiting = control.captions.waiting
+        for event in events:
+            self._emit(event)
+        if control.ended and self._receive_done.is_set():  # until then late transcripts may come
+            self._finish()
+            return None
+        failure = getattr(self._sink, "failure", None)
+        if failure is not None:
+            self._fail(failure)
+            return None
         interval_ns = int(self.config.metrics_interval_s * NS_PER_S)
-        began_ns = last_ns = time.monotonic_ns()
-        watchdog = Watchdog(began_ns)
-        while not self._stopping.is_set():
-            now_ns = time.monotonic_ns()
-            with self._control_lock:
-                events, due_ns = control.poll(now_ns)
-            for event in events:
-                self._emit(event)
-            if control.ended and self._receive_done.is_set():  # until then late transcripts may come
-                self._finish()
-                return
-            failure = getattr(self._sink, "failure", None)
-            if failure is not None:
-                self._fail(failure)
-                return
-            if interval_ns and now_ns - last_ns >= interval_ns:
-                metrics_log.info("%s", quality.line(self._snapshot().as_dict(), (now_ns - last_ns) / NS_PER_S))
-                self._fraction_lost = quality.fraction_lost
-                last_ns = now_ns
-            self._watch(now_ns, watchdog)
-            wait_s = POLL_S if due_ns is None else min(POLL_S, max(0.0005, (due_ns - now_ns) / NS_PER_S))
-            self._wake.wait(wait_s)
-            self._wake.clear()
+        if interval_ns and now_ns - self._metrics_ns >= interval_ns:
+            metrics_log.info("%s", self._quality.line(self._snapshot().as_dict(), (now_ns - self._metrics_ns) / NS_PER_S))
+            self._fraction_lost = self._quality.fraction_lost
+            self._metrics_ns = now_ns
+        self._watch(now_ns, self._watchdog)
+        if due_ns is not None:
+            return min(LOOK_S, max(0.0005, (due_ns - now_ns) / NS_PER_S))
+        return SOON_S if waiting or self._receive_done.is_set() else LOOK_S
 
     def _watch(self, now_ns: int, watchdog: Watchdog) -> None:
         """Report what does not come round, and a capture that ended."""
@@ -413,8 +425,7 @@ class Engine:
             self._emit(Problem(now_ns, "capture", f"the capture ends here: {problem}"))
         if self._grants is not None:
             self._watch_grants(self._grants)
-        alive = {name: table.alive_ns for name, table in self._tables.items()}
-        alive["play"] = self._line.play.alive_ns
+        alive = {**(self._seat.alive_ns() if self._seat is not None else {}), "play": self._line.play.alive_ns}
         for name, late_s in watchdog.late(alive, now_ns):
             where = f"the sound device {self._sink.device!r}" if name == "play" else f"the {name} thread"
             self._emit(Problem(now_ns, f"{name}_stuck", f"{where} has not come round for {late_s:.1f} s"))
@@ -444,7 +455,8 @@ class Engine:
             self._capture.take_transcript(transcript)
         with self._control_lock:
             self._control.captions.add(**transcript)
-        self._wake.set()
+        if self._looks is not None:
+            self._looks.soon()
 
     # --- ending ----------------------------------------------------------------------------------------------
 
@@ -463,9 +475,13 @@ class Engine:
                 self._set_state("stopping")
         if mine:
             self._take_apart(drain=drain)
-        elif threading.current_thread() not in self._threads:
+        elif not self._is_ours(threading.current_thread()):
             with self._lock:
                 self._lock.wait_for(lambda: self._final is not None, STOP_DEADLINE_S)
+
+    def _is_ours(self, thread: threading.Thread) -> bool:
+        """Whether the engine's end waits for what `thread` is doing."""
+        return thread is self._receive_thread or thread.name == "rtm-control"
 
     def _fail(self, exc: BaseException) -> None:
         """Note the first failure and have the engine taken apart by a thread that is none of its rooms'."""
@@ -485,7 +501,6 @@ class Engine:
         """Stop every thread against one deadline; what does not leave is named and left behind."""
         deadline = time.monotonic() + STOP_DEADLINE_S
         self._stopping.set()
-        self._wake.set()
         if self._receive is not None:
             self._receive.stop()
         if self._line is not None:
@@ -501,15 +516,17 @@ class Engine:
 
             if not stop_sink(self._sink, max(0.05, 0.7 * (deadline - time.monotonic()))):
                 left_behind.append(f"sink {self._sink.device}")
-        for table in self._tables.values():
-            table.stop()
+        if self._looks is not None and not self._looks.cancel(max(0.05, 0.3 * (deadline - time.monotonic()))):
+            left_behind.append("rtm-control")
+        if self._seat is not None:
+            left_behind += self._seat.leave(max(0.05, 0.5 * (deadline - time.monotonic())))
         if self._server is not None:
             self._server.close(max(0.05, deadline - time.monotonic()))
-        for thread in self._threads:
-            if thread is not threading.current_thread():
-                thread.join(max(0.01, deadline - time.monotonic()))
-                if thread.is_alive():
-                    left_behind.append(thread.name)
+        thread = self._receive_thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(max(0.01, deadline - time.monotonic()))
+            if thread.is_alive():
+                left_behind.append(thread.name)
         if self._capture is not None:
             self._poll_once()  # the last ticks belong to it
             if not self._capture.close(max(0.1, deadline - time.monotonic())):

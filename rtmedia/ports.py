@@ -128,11 +128,13 @@ class PlayRoom(Protocol):
         """Fill `out` once."""
         ...
 
-    def run_paced(self, block: Block, period_ns: int, capture: int) -> None:
-        """Be a device until `stop_paced`, without the GIL; `capture` is the address of a ring that takes a copy, or 0."""
+    def start_paced(self, block: Block, period_ns: int, capture: Any | None) -> None:
+        """Be asked for `block` every `period_ns`, without the GIL; a `rtmedia.rt.ring.FrameRing` given as `capture` takes a copy."""
         ...
 
-    def stop_paced(self) -> None: ...
+    def stop_paced(self, timeout_s: float) -> bool:
+        """End it; False when it did not end in time. Any number of times."""
+        ...
 
 
 class Sink(Protocol):

@@ -274,6 +274,29 @@ def test_a_sink_that_does_not_stop_keeps_nobody(kind, scaled, monkeypatch, caplo
     assert engine.wait(0)
 
 
+def test_engines_share_their_threads_and_end_in_any_order(scaled):
+    from rtmedia.sim.loopback import LoopbackServer
+
+    with LoopbackServer("loop=1") as server:
+        credentials = Credentials(server.client_id, server.client_secret, token_url=server.token_url)
+        engines = [Engine(quiet(server.media_url, credentials=credentials)) for _ in range(6)]
+        for engine in engines:
+            engine.start()
+        shared = [thread.name for thread in ours() if thread.name in ("rtm-decode", "rtm-render", "rtm-play", "rtm-control")]
+        assert sorted(shared) == ["rtm-control", "rtm-decode", "rtm-play", "rtm-render"]
+        for engine in (engines[3], engines[0]):
+            until(lambda engine=engine: engine.stats().frames_played_total > 1_600, scaled(20.0))
+            engine.stop()
+            assert engine.state == "closed"
+        late = Engine(quiet(server.media_url, credentials=credentials))
+        late.start()
+        for engine in (late, engines[5], engines[1], engines[2], engines[4]):
+            until(lambda engine=engine: engine.stats().frames_played_total > 1_600, scaled(20.0))
+            engine.stop()
+            assert engine.state == "closed"
+    assert not [engine for engine in engines if engine._left_behind]
+
+
 def test_an_owner_that_never_reads_events_keeps_a_bounded_number(scaled):
     with Engine(quiet()) as engine:
         for _ in range(11_000):

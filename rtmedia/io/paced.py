@@ -22,7 +22,8 @@ class NullSink:
 
     Notes
     -----
-    Thread: one of its own, compiled (``rtm-play``).   Real-time: yes, as far as the system wakes it in time.
+    Thread: one compiled thread pulls for all such sinks of the process (``rtm-play``).   Real-time: yes, as far as the
+    system wakes it in time.
     """
 
     play_path = "paced"
@@ -30,7 +31,6 @@ class NullSink:
     def __init__(self, target: str = "", device: str | None = None) -> None:
         self.device = "null"
         self.failure: SinkError | None = None
-        self._thread: threading.Thread | None = None
         self._play: PlayRoom | None = None
 
     def open(self, channels: int, rate_hz: int | None, source_rate_hz: int) -> int:
@@ -38,22 +38,17 @@ class NullSink:
         return rate_hz or source_rate_hz
 
     def start(self, play: PlayRoom) -> None:
-        """Start the thread that asks for 10 ms every 10 ms."""
-        self._begin(play, capture=0)
+        """Be asked for 10 ms every 10 ms from now on."""
+        self._begin(play, capture=None)
 
-    def _begin(self, play: PlayRoom, capture: int) -> None:
+    def _begin(self, play: PlayRoom, capture: FrameRing | None) -> None:
         block = aligned_zeros((play.rate_hz * PERIOD_MS // 1000, play.channels), np.float32)
+        play.start_paced(block, PERIOD_MS * 1_000_000, capture)
         self._play = play
-        self._thread = threading.Thread(target=play.run_paced, args=(block, PERIOD_MS * 1_000_000, capture), name="rtm-play", daemon=True)
-        self._thread.start()
 
     def stop(self, timeout_s: float) -> bool:
-        """End the thread."""
-        if self._thread is None or self._play is None:
-            return True
-        self._play.stop_paced()
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        """Take no more."""
+        return self._play is None or self._play.stop_paced(timeout_s)
 
 
 class WavSink(NullSink):
@@ -105,7 +100,7 @@ class WavSink(NullSink):
         assert self._ring is not None
         self._writer = threading.Thread(target=self._write, name="rtm-wav", daemon=True)
         self._writer.start()
-        self._begin(play, capture=self._ring.address)
+        self._begin(play, capture=self._ring)
 
     def _write(self) -> None:
         assert self._ring is not None and self._file is not None
@@ -140,7 +135,7 @@ class WavSink(NullSink):
         )
 
     def stop(self, timeout_s: float) -> bool:
-        """End both threads and complete the file's header."""
+        """End the pulling and the writing, and complete the file's header."""
         stopped = super().stop(timeout_s)
         self._done.set()
         if self._writer is not None:

@@ -43,6 +43,7 @@ from rtmedia.rt.ring import (
     ring_writable,
     ring_write,
 )
+from rtmedia.rt.wake import call_room
 
 MAX_DROPOUT = 3_000  # RFC 3550 appendix A.1
 MAX_MISORDER = 512  # packets
@@ -53,6 +54,8 @@ WINDOW = 1_024  # duplicates: one bit a packet
 
 DECODE_DTYPE = np.dtype(
     [
+        ("ready", "i8"),  # where the room is told that something has come, and its thread's bell; 0: it looks by itself
+        ("bell", "i8"),
         # doorways and codec
         ("wire_records", "i8"),
         ("wire_octets", "i8"),
@@ -138,10 +141,16 @@ class Decode:
         state["tolerance"] = rate_hz * TOLERANCE_MS // 1000
         state["epoch"] = 0
         self.address = int(self.state.ctypes.data)
+        self._bell_memory: object = None
         put = np.zeros(1, _PUT_DTYPE)
         python_api(put)
         put["decode"] = self.address
         self._put = builtin(put_payload, put)
+
+    def answer_to(self, ready: int, bell: int, memory: object) -> None:
+        """Tell whoever listens at these addresses of each message; `memory` holds both. Before the first message only."""
+        self.state["ready"], self.state["bell"] = ready, bell
+        self._bell_memory = memory
 
     def stamp_by_clock(self) -> None:
         """From now on the ledger's stamps are the machine's clock. Before the threads start only."""
@@ -180,6 +189,7 @@ def wire_write(decode, arrival_ns, seq, media_time_ns, flags, payload, length):
     record.length = length
     record.written_ns = clock_ns() if d.clocked else arrival_ns
     ring_commit(d.wire_records)  # the octets were released before
+    call_room(d.ready, d.bell)
     return 1
 
 

@@ -1,23 +1,30 @@
 """play: the last room. The device asks, compiled code answers; no Python, no lock, no wait.
 
 `play_pull` is the whole room: copy what the audio ring holds, and where it runs short, fade what is
-there to silence and count it. PortAudio calls it through `portaudio_callback`; sinks without a clock
-of their own (file, null) through `paced_loop`; the simulation calls it directly.
+there to silence and count it. PortAudio calls it through `portaudio_callback`; for sinks without a clock
+of their own (file, null) a thread of the pool does (`rtmedia.rooms.loops.paced_loop`); the simulation calls it
+directly. After each call of a device render is rung: there is room for a block again.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rtmedia.ports import Block
 from rtmedia.rooms.doorways import MARK_DTYPE
 from rtmedia.rt.cell import Cell, cell_write
-from rtmedia.rt.clock import now_ns, sleep_ns
+from rtmedia.rt.clock import now_ns
 from rtmedia.rt.kernel import callback, kernel, load_acquire, pointer_void, store_release
 from rtmedia.rt.later import carray
 from rtmedia.rt.memory import aligned_zeros, load_word, store_word, view_block, view_f8, view_i8
-from rtmedia.rt.ring import FrameRing, RecordRing, ring_claim, ring_commit, ring_read, ring_write
+from rtmedia.rt.ring import FrameRing, RecordRing, ring_claim, ring_commit, ring_read
 from rtmedia.rt.thread import thread_id
+from rtmedia.rt.wake import call_room
+
+if TYPE_CHECKING:
+    from rtmedia.rooms.pool import Paced
 
 FADE_MS = 2.5  # to silence at an underrun, and back: long enough not to click, short enough not to blur
 
@@ -25,9 +32,9 @@ FADE_MS = 2.5  # to silence at an underrun, and back: long enough not to click, 
 SINK_POS, TIME_NS, DAC_NS, LARGEST, UNDERRUNS, UNDERRUN_FRAMES, XRUNS, CALLS, MARKS_LOST = range(9)
 CELL_WORDS = 9
 
-# Words of the device's control page: the engine writes the first two, the device's thread the others. QUIET_END holds the
+# Words of the device's control page: the engine writes the first, the device's thread the others. QUIET_END holds the
 # time since when an empty ring is the end.
-STOP, QUIET_END, ALIVE_NS, THREAD_ID = 0, 1, 16, 17
+QUIET_END, ALIVE_NS, THREAD_ID = 1, 16, 17
 
 #: Some host's first calls come from the thread that starts the stream, and a host may change its thread: looked at anew every
 #: so many calls, which a system call of 0.1 us can afford.
@@ -42,6 +49,8 @@ PLAY_DTYPE = np.dtype(
         ("cell", "i8"),
         ("marks", "i8"),
         ("control", "i8"),
+        ("ready", "i8"),  # where render is told that there is room for a block, and its bell; 0: nobody listens
+        ("bell", "i8"),
         ("channels", "i8"),
         ("fade_frames", "i8"),
         ("primed", "i8"),  # sound has come through at least once
@@ -49,6 +58,19 @@ PLAY_DTYPE = np.dtype(
         ("pad", "f4"),
         ("last", "f4", (2,)),  # the sample that silence must be reached from
         ("words", "i8", (CELL_WORDS,)),
+    ]
+)
+
+#: One sink without a clock of its own, as the thread that is its device knows it.
+PACED_DTYPE = np.dtype(
+    [
+        ("play", "i8"),
+        ("block", "i8"),
+        ("frames", "i8"),
+        ("period_ns", "i8"),
+        ("due_ns", "i8"),
+        ("capture", "i8"),  # a ring that takes a copy, or 0
+        ("rings", "i8"),  # pulled in this round
     ]
 )
 
@@ -72,6 +94,8 @@ class Play:
         state["channels"] = ring.channels
         state["fade_frames"] = max(1, int(rate_hz * FADE_MS / 1000))
         self.address = int(self.state.ctypes.data)
+        self._bell_memory: object = None
+        self._paced: Paced | None = None
 
     @property
     def channels(self) -> int:
@@ -105,14 +129,22 @@ class Play:
     def pull(self, out: Block, time_ns: int, dac_ns: int) -> None:
         """Fill float32 ``(frames, channels)`` `out` once. Thread: the device's."""
         play_pull(self.address, out.ctypes.data, out.shape[0], time_ns, dac_ns, 0)
+        call_room(int(self.state["ready"][0]), int(self.state["bell"][0]))
 
-    def run_paced(self, block: Block, period_ns: int, capture: int) -> None:
-        """Be a device, `block` every `period_ns`, until `stop_paced`. Thread: the sink's own; holds no GIL."""
-        paced_loop(self.address, block.shape[0], period_ns, block.ctypes.data, capture)
+    def answer_to(self, ready: int, bell: int, memory: object) -> None:
+        """Tell whoever listens at these addresses of each call of the device; `memory` holds both. Before the first call only."""
+        self.state["ready"], self.state["bell"] = ready, bell
+        self._bell_memory = memory
 
-    def stop_paced(self) -> None:
-        """End `run_paced`. Thread: any."""
-        store_word(self.control, STOP, 1)
+    def start_paced(self, block: Block, period_ns: int, capture: FrameRing | None) -> None:
+        """Be asked for `block` every `period_ns` by a thread of the pool, until `stop_paced`; `capture` takes a copy."""
+        from rtmedia.rooms.pool import Paced  # which knows this room
+
+        self._paced = Paced(self, block, period_ns, capture)
+
+    def stop_paced(self, timeout_s: float) -> bool:
+        """End `start_paced`; False when the thread did not let go in time. Any number of times."""
+        return self._paced is None or self._paced.stop(timeout_s)
 
 
 @kernel("void(i8, i8, i8, i8, i8, i8)")
@@ -211,27 +243,6 @@ def portaudio_callback(unused_input, output, frame_count, time_info, status, use
     frames = np.int64(frame_count & np.uint64(0xFFFFFFFF))
     flags = np.int64(status & np.uint64(0xFFFFFFFF))
     play_pull(user_data, output, frames, now, now + np.int64(ahead_s * 1e9), flags)
+    p = carray(pointer_void(user_data), 1, PLAY_DTYPE)[0]
+    call_room(p.ready, p.bell)
     return np.int32(0)
-
-
-@kernel("void(i8, i8, i8, i8, i8)")
-def paced_loop(address, frames, period_ns, block, capture):
-    """Be a device: pull `frames` every `period_ns` until told to stop; copy them to ring `capture` if not 0.
-
-    Thread: the sink's own.   Real-time: yes.
-    """
-    p = carray(pointer_void(address), 1, PLAY_DTYPE)[0]
-    control = view_i8(p.control, 32)
-    due = now_ns()
-    while load_acquire(control, STOP) == 0:
-        now = now_ns()
-        store_release(control, ALIVE_NS, now)
-        if now < due:
-            sleep_ns(due - now)
-            continue
-        play_pull(address, block, frames, now, now, 0)
-        if capture != 0:
-            ring_write(capture, block, frames)
-        due += period_ns
-        if now - due > 500_000_000:  # the machine slept: do not sprint
-            due = now

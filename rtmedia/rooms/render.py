@@ -54,6 +54,7 @@ from rtmedia.rt.ring import (
 
 MAX_EFFECTS = 16
 MOST_BLOCKS = 16  # in one step
+MORE = 2  # what a step says that has made so many: there may be room for more
 #: A resampled block may be longer than the nominal one by less than this.
 SPARE_FRAMES = 64
 
@@ -466,7 +467,7 @@ def _capture_step(address, time_ns, fresh, changes, tries, blocks):
 
 @kernel("i8(i8, i8)")
 def render_step(address, time_ns):
-    """Take what has arrived; make blocks while the audio ring has room. 1 when anything was done.
+    """Take what has arrived; make blocks while the audio ring has room. 1 when anything was done, `MORE` when it may not be all.
 
     All that a step takes from outside it takes through the calls below: with the same from each, it does the same
     (`rtmedia.rooms.replay`).
@@ -483,4 +484,6 @@ def render_step(address, time_ns):
     blocks = make_blocks(address, time_ns, -1)
     if r.steps_ring != 0:
         _capture_step(address, time_ns, fresh, changes, tries, blocks)
+    if blocks == MOST_BLOCKS:
+        return MORE
     return 1 if tries > r.waiting_packet or blocks > 0 else 0

@@ -6,8 +6,8 @@ Neither holds the GIL (`kernel` can, for what is short); both have explicit sign
 NumPy, and are cached on disk.
 
 The intrinsics are what lock-free code and plug-ins need: atomic load with *acquire*, atomic store
-with *release* (LLVM Language Reference, "Atomic Memory Ordering Constraints"), and calls through an
-address. They work in cached functions because nothing but integers crosses the boundary.
+with *release*, atomic exchange (LLVM Language Reference, "Atomic Memory Ordering Constraints"), and
+calls through an address. They work in cached functions because nothing but integers crosses the boundary.
 """
 
 from __future__ import annotations
@@ -85,6 +85,19 @@ def store_release(typingctx, array, index, value):  # type: ignore[no-untyped-de
         return context.get_dummy_value()
 
     return types.void(array, types.intp, array.dtype), codegen
+
+
+@intrinsic
+def exchange(typingctx, array, index, value):  # type: ignore[no-untyped-def]
+    """Set ``array[index]`` and give back what it was, in one step that nothing moves past; several may write. Integers only."""
+    if not _is_atomic(array) or not isinstance(array.dtype, types.Integer):
+        return None
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        pointer = _element_pointer(context, builder, signature, args)
+        return builder.atomic_rmw("xchg", pointer, args[2], "seq_cst")
+
+    return array.dtype(array, types.intp, array.dtype), codegen
 
 
 def _is_atomic(array):  # type: ignore[no-untyped-def]

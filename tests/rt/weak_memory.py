@@ -18,6 +18,10 @@ Two machines:
     Plain accesses are held to C11's own rule: two that conflict and are not ordered by happens-before are
     a data race, and a race is a violation. That covers what this machine has no other picture of, a load
     that is delayed past a later store: code without races has no such execution (RC11, Lahav et al. 2017).
+
+An exchange reads the newest store and continues its release sequence. Sleeping is Linux's futex: `Memory.sleep` falls asleep
+only where the word's newest value is the expected one, in one step against any `Memory.wake`. Nothing wakes by itself, no time
+passes: a state from which no thread can go on, while one has not finished, is a lost wake-up, and a violation.
 """
 
 from __future__ import annotations
@@ -66,8 +70,23 @@ class Memory:
     def store(self, location: Location, value: Answer, order: str = "plain") -> None:
         self.access("store", order, location, value)
 
+    def exchange(self, location: Location, value: Answer, order: str = "seq_cst") -> Answer:
+        """Orders are as strong as acquire and release together; `relaxed` is weaker than any kernel uses."""
+        return self.access("exchange", order, location, value)
+
+    def sleep(self, location: Location, expected: Answer) -> None:
+        if self.access("sleep", "futex", location, expected) == ASLEEP:
+            self.access("awake", "futex", location)
+
+    def wake(self, location: Location) -> None:
+        self.access("wake", "futex", location)
+
     def fence(self, order: str) -> None:
         self.access("fence", order)
+
+
+#: What `Memory.sleep` is told by the machine.
+ASLEEP, NOT_AS_EXPECTED = "asleep", "not as expected"
 
 
 class View:
@@ -100,6 +119,8 @@ def kernel_source(memory: Memory, kernel: Any, names: dict[str, Any], edits: tup
         "load_relaxed": lambda view, index: memory.load(view.base + index, "relaxed"),
         "store_release": lambda view, index, value: memory.store(view.base + index, value, "release"),
         "store_relaxed": lambda view, index, value: memory.store(view.base + index, value, "relaxed"),
+        "exchange": lambda view, index, value: memory.exchange(view.base + index, value),
+        "exchange_relaxed": lambda view, index, value: memory.exchange(view.base + index, value, "relaxed"),
         "fence_seq_cst": lambda: memory.fence("seq_cst"),
         "fence_acquire": lambda: memory.fence("acquire"),
         "fence_release": lambda: memory.fence("release"),
@@ -172,11 +193,16 @@ class _Machine:
             coming = [self._next(index, thread) for index, thread in enumerate(state[0])]
             if all(access is None for access, _ in coming):
                 ends.add(tuple(thread.notes for _, thread in coming))
-            for index, (access, thread) in enumerate(coming):
-                for after in self._steps(state, index, thread, access) if access else ():
-                    if after not in known:
-                        known.add(after)
-                        waiting.append(after)
+                continue
+            following = [
+                after for index, (access, thread) in enumerate(coming) if access for after in self._steps(state, index, thread, access)
+            ]
+            if not following:
+                raise Violation(f"a wake-up is lost: nobody can go on, with {[thread.notes for _, thread in coming]}")
+            for after in following:
+                if after not in known:
+                    known.add(after)
+                    waiting.append(after)
         return Report(len(known), self.longest_call, frozenset(ends))
 
     def _past_plain(self, state: Any) -> Any:
@@ -211,9 +237,13 @@ class _Machine:
         if kind == "fence":
             thread, fenced = _fenced(thread, index, order, fenced)
             return [self._after(state, index, thread, None, stores, touched, fenced)]
+        if order == "futex":
+            return self._futex(state, index, thread, kind, location, value)
         if self.weak:
             touched = _race_checked(touched, index, thread, kind, order, location)
         table = dict(stores)
+        if kind == "exchange":
+            return [self._exchanged(state, index, thread, order, location, value, table, touched, fenced)]
         if kind == "store":
             return [self._stored(state, index, thread, order, location, value, table, touched, fenced)]
         newest = len(table[location]) - 1
@@ -244,6 +274,37 @@ class _Machine:
             carried = thread.released
         table[location] = (*before, (value, carried))
         return self._after(state, index, thread, (None,), tuple(table.items()), touched, fenced)
+
+    def _exchanged(self, state, index, thread, order, location, value, table, touched, fenced):
+        """Reads the newest store, and what that carries goes on: a release sequence (C11 5.1.2.4)."""
+        before = table[location]
+        loaded, carried = before[-1]
+        ordered = order != "relaxed"
+        if self.weak:
+            thread = _looked(thread, location, len(before))
+            if carried and ordered:
+                seen, clock = _joined((thread.seen, thread.clock), carried)
+                thread = _changed(thread, seen=seen, clock=clock)
+            if ordered:
+                carried = _joined(carried, (thread.seen, thread.clock))
+                thread = _ticked(thread, index)
+            table[location] = (*before, (value, carried))
+        else:
+            table[location] = ((value, None),)
+        return self._after(state, index, thread, (loaded,), tuple(table.items()), touched, fenced)
+
+    def _futex(self, state, index, thread, kind, location, value):
+        _, stores, touched, fenced = state
+        if kind == "sleep":
+            answer = ASLEEP if dict(stores)[location][-1][0] == value else NOT_AS_EXPECTED
+            return [self._after(state, index, thread, (answer,), stores, touched, fenced)]
+        if kind == "awake":  # only a wake gets past here
+            return []
+        after = self._after(state, index, thread, (None,), stores, touched, fenced)
+        sleepers = [other for other, its in enumerate(state[0]) if self._next(other, its)[0] == ("awake", "futex", location, None)]
+        if not sleepers:
+            return [after]
+        return [self._after(after, other, after[0][other], (None,), stores, touched, fenced) for other in sleepers]
 
     def _after(self, state, index, thread, answer, stores, touched, fenced):
         thread = _changed(thread, history=(*thread.history, *(answer or (None,))))
