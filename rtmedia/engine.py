@@ -300,6 +300,8 @@ class Engine:
 
     def stats(self) -> Stats:
         """A frozen snapshot; totals only grow. After the end, the last one."""
+        if self._final is None:
+            self._poll_once()  # the control thread lets telemetry gather; who asks wants to know how things are
         return self._final if self._final is not None else self._snapshot()
 
     # --- building --------------------------------------------------------------------------------------------
@@ -558,7 +560,7 @@ class Engine:
             time.sleep(0.005)
 
     def _poll_once(self) -> bool:
-        """What the control thread would do, once it has gone; False where that failed: the end must come all the same."""
+        """What the control thread would do, now; False where that failed: an end must come all the same."""
         if self._control is not None and self._control_lock.acquire(timeout=0.1):
             try:
                 events = self._control.poll(time.monotonic_ns(), last=True)[0]
