@@ -8,7 +8,8 @@ directly. After each call of a device render is rung: there is room for a block 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -22,9 +23,6 @@ from rtmedia.rt.memory import aligned_zeros, load_word, store_word, view_block, 
 from rtmedia.rt.ring import FrameRing, RecordRing, ring_claim, ring_commit, ring_read
 from rtmedia.rt.thread import thread_id
 from rtmedia.rt.wake import call_room
-
-if TYPE_CHECKING:
-    from rtmedia.rooms.pool import Paced
 
 FADE_MS = 2.5  # to silence at an underrun, and back: long enough not to click, short enough not to blur
 
@@ -101,7 +99,8 @@ class Play:
         state["fade_frames"] = max(1, int(rate_hz * FADE_MS / 1000))
         self.address = int(self.state.ctypes.data)
         self._bell_memory: object = None
-        self._paced: Paced | None = None
+        self.make_paced: Callable[..., Any] | None = None  # `rtmedia.rooms.pool.Paced`, which knows this room
+        self._paced: Any = None
 
     @property
     def channels(self) -> int:
@@ -144,13 +143,12 @@ class Play:
 
     def start_paced(self, block: Block, period_ns: int, capture: FrameRing | None) -> None:
         """Be asked for `block` every `period_ns` by a thread of the pool, until `stop_paced`; `capture` takes a copy."""
-        from rtmedia.rooms.pool import Paced  # which knows this room
-
-        self._paced = Paced(self, block, period_ns, capture)
+        assert self.make_paced is not None, "a seat in the pool comes first"
+        self._paced = self.make_paced(self, block, period_ns, capture)
 
     def stop_paced(self, timeout_s: float) -> bool:
         """End `start_paced`; False when the thread did not let go in time. Any number of times."""
-        return self._paced is None or self._paced.stop(timeout_s)
+        return self._paced is None or bool(self._paced.stop(timeout_s))
 
 
 @kernel("void(i8, i8, i8, i8, i8, i8)")
