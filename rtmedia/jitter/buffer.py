@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from rtmedia.dsp.level import add_squares
 from rtmedia.dsp.stretch import noise_floor_update
 from rtmedia.jitter.conceal import background_update, conceal_next
 from rtmedia.jitter.delay import delay_control, delay_gap, delay_wanted
@@ -54,7 +55,7 @@ from rtmedia.jitter.state import (
     WAIT,
 )
 from rtmedia.jitter.timeline import buffer_available, merge_at_m, next_entry, ring_out, splice_now, store_read, wait_was_pause
-from rtmedia.rt.kernel import copy_octets, kernel, pointer_void
+from rtmedia.rt.kernel import copy_octets, kernel, move_octets, pointer_void
 from rtmedia.rt.later import carray
 from rtmedia.rt.memory import view_block, view_f4, view_f8
 
@@ -290,11 +291,8 @@ def buffer_tick(address, now_ms, out):
     """
     b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
     width = b.channels * 4
-    history = view_f4(b.history, (b.history_frames + b.block) * b.channels)
-    shift = b.block * b.channels
     if b.splice_map == 0:  # where nobody listens, nobody looks back
-        for i in range(b.history_frames * b.channels):
-            history[i] = history[i + shift]
+        move_octets(b.history, b.history + b.block * width, b.history_frames * width)
     target = b.history + b.history_frames * width
     m_before = b.m
     b.last_tick_ms = now_ms
@@ -339,10 +337,7 @@ def buffer_tick(address, now_ms, out):
                 noise_floor_update(view_f8(b.noise, 8), recall_mean_square(address, m_before, b.block))
             else:
                 background_update(b.conceal, target, b.block)
-                tail = view_f4(target, b.block * b.channels)
-                energy = 0.0
-                for i in range(b.block * b.channels):
-                    energy += tail[i] * tail[i]
+                energy = add_squares(target, b.block * b.channels, 0.0)
                 noise_floor_update(view_f8(b.noise, 8), energy / (b.block * b.channels))
     copy_octets(out, target, b.block * width)
     b.op = op

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from rtmedia.dsp.level import add_squares
 from rtmedia.jitter.conceal import conceal_begin, conceal_merge
 from rtmedia.jitter.delay import delay_rebase, delay_update
 from rtmedia.jitter.state import (
@@ -329,12 +330,11 @@ def merge_at_m(address):
 def mean_square_at(address, position, frames):
     """Mean square of a stretch of the timeline, over all channels."""
     b = carray(pointer_void(address), 1, BUFFER_DTYPE)[0]
-    store = view_block(b.store, b.capacity, b.channels)
-    total = 0.0
-    for i in range(frames):
-        for c in range(b.channels):
-            sample = store[(position - b.base + i) & (b.capacity - 1), c]
-            total += sample * sample
+    at = (position - b.base) & (b.capacity - 1)
+    first = min(frames, b.capacity - at)
+    total = add_squares(b.store + 4 * at * b.channels, first * b.channels, 0.0)
+    if frames > first:
+        total = add_squares(b.store, (frames - first) * b.channels, total)
     return total / (frames * b.channels)
 
 

@@ -166,6 +166,19 @@ def copy_octets(typingctx, destination, source, count):  # type: ignore[no-untyp
 
 
 @intrinsic
+def move_octets(typingctx, destination, source, count):  # type: ignore[no-untyped-def]
+    """``memmove`` between two addresses that may overlap: what a loop over one array copies sample by sample."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        octets = ir.IntType(8).as_pointer()
+        pointers = [builder.inttoptr(args[i], octets) for i in (0, 1)]
+        cgutils.raw_memmove(builder, pointers[0], pointers[1], args[2], 1)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), codegen
+
+
+@intrinsic
 def call_effect(typingctx, function, block, frames, channels, state):  # type: ignore[no-untyped-def]
     """Call ``void (*)(int64, int64, int64, int64)`` at address `function`."""
     signature = types.void(*[types.int64] * 5)
