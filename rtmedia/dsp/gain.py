@@ -10,7 +10,7 @@ from rtmedia.dsp.state import check_range, header_dtype, make_state
 from rtmedia.ports import Format
 from rtmedia.rt.kernel import EFFECT_SIGNATURE, callback, pointer_void
 from rtmedia.rt.later import carray
-from rtmedia.rt.memory import view_block
+from rtmedia.rt.memory import view_block, view_f4
 from rtmedia.rt.plugin import TAKEN_FIELDS, WISH_FIELDS, Instance, take_wishes
 from rtmedia.units import frames_of_ms, gain_of_db
 
@@ -43,13 +43,18 @@ def gain_process(block_address, frames, channels, state_address):
         left = head.ramp_frames
         step = (target - now) / left
         head.step, head.target = step, target
-    for i in range(frames):
-        if left > 0:
-            left -= 1
-        gain = np.float32(target - step * left)
+    ramp = min(left, frames)
+    for i in range(ramp):
+        gain = np.float32(target - step * (left - 1 - i))
         for c in range(channels):
             block[i, c] *= gain
-    head.left_frames = left
+    head.left_frames = left - ramp
+    gain = np.float32(target)
+    if gain == np.float32(1):  # as most are, for most of their life
+        return
+    rest = view_f4(block_address + 4 * ramp * channels, (frames - ramp) * channels)
+    for i in range((frames - ramp) * channels):
+        rest[i] *= gain
 
 
 @dataclass(frozen=True)
