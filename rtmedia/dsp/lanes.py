@@ -101,6 +101,20 @@ def store8_twice(typingctx, address, value):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
+def store8_apart(typingctx, address, pitch, value):  # type: ignore[no-untyped-def]
+    """Write eight float32, each `pitch` float32 behind the one before, the first at an address; what lies between stays."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        pointer = builder.inttoptr(args[0], ir.FloatType().as_pointer())
+        for lane in range(LANES):
+            place = builder.gep(pointer, [builder.mul(args[1], ir.IntType(64)(lane))])
+            builder.store(builder.extract_element(args[2], ir.IntType(32)(lane)), place, align=4)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, lane_types.float8), codegen
+
+
+@intrinsic
 def all8(typingctx, value):  # type: ignore[no-untyped-def]
     """The same float32 in all lanes."""
 

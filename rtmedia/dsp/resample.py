@@ -22,13 +22,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rtmedia.dsp.lanes import all8, load8, load8_same, store8_apart
 from rtmedia.dsp.simd import LANES, dot_f4, four_dots_f4
 from rtmedia.dsp.state import header_dtype, make_state
 from rtmedia.errors import ConfigError
 from rtmedia.ports import RATES_HZ, Block
-from rtmedia.rt.kernel import kernel, pointer_void
+from rtmedia.rt.kernel import kernel, move_octets, pointer_void
 from rtmedia.rt.later import carray
-from rtmedia.rt.memory import is_block, view_block
+from rtmedia.rt.memory import is_block, view_block, view_f4
 
 #: Taps per phase at the lower of the two rates: 1.5 ms of delay at 16 kHz.
 TAPS = 48
@@ -68,6 +69,32 @@ def _next(n, phase, step, fraction, up):
     return (n + step, phase) if phase < up else (n + step + 1, phase - up)
 
 
+@kernel("void(i8, i8, i8, i8, i8, i8, i8)")
+def _rise(x, frames, table, up, taps, out, channels):
+    """All output frames of `frames` input frames (a multiple of `LANES`), where each gives `up` of them; one channel.
+
+    Eight frames of one phase at a time: each tap is one multiplication, and nothing is left to be added up across lanes. The
+    sums of every eighth tap and their order are those of `dot_f4`, to the bit.
+    """
+    for phase in range(up):
+        row = table + phase * taps * 4
+        for n in range(0, frames, LANES):
+            zero = all8(np.float32(0))
+            t0, t1, t2, t3, t4, t5, t6, t7 = zero, zero, zero, zero, zero, zero, zero, zero
+            for k in range(0, taps, LANES):
+                at, weight = x + 4 * (n + k), row + 4 * k
+                t0 = t0 + load8(at) * load8_same(weight)
+                t1 = t1 + load8(at + 4) * load8_same(weight + 4)
+                t2 = t2 + load8(at + 8) * load8_same(weight + 8)
+                t3 = t3 + load8(at + 12) * load8_same(weight + 12)
+                t4 = t4 + load8(at + 16) * load8_same(weight + 16)
+                t5 = t5 + load8(at + 20) * load8_same(weight + 20)
+                t6 = t6 + load8(at + 24) * load8_same(weight + 24)
+                t7 = t7 + load8(at + 28) * load8_same(weight + 28)
+            total = ((t0 + t4) + (t2 + t6)) + ((t1 + t5) + (t3 + t7))
+            store8_apart(out + 4 * (n * up + phase) * channels, up * channels, total)
+
+
 @kernel("i8(i8, i8)")
 def out_frames_for(state_address, in_frames):
     """Frames that `resample` will give for the next `in_frames`."""
@@ -82,12 +109,8 @@ def resample(state_address, in_address, in_frames, out_address):
     """Take `in_frames` frames, write what they complete, return how many that is."""
     head = carray(pointer_void(state_address), 1, HEADER)[0]
     channels, up, taps = head.channels, head.up, head.taps
-    block = view_block(in_address, in_frames, channels)
     if up == head.down:
-        out = view_block(out_address, in_frames, channels)
-        for i in range(in_frames):
-            for c in range(channels):
-                out[i, c] = block[i, c]
+        move_octets(out_address, in_address, in_frames * channels * 4)
         return in_frames
 
     count = out_frames_for(state_address, in_frames)
@@ -95,7 +118,6 @@ def resample(state_address, in_address, in_frames, out_address):
     table = state_address + head.at_table
     past = taps - 1
     row = past + head.max_frames
-    work = view_block(state_address + head.at_work, channels, row)
     work_address = state_address + head.at_work
     row_octets = taps * 4
     step, fraction = head.down // up, head.down % up
@@ -105,10 +127,19 @@ def resample(state_address, in_address, in_frames, out_address):
     while start < in_frames:
         frames = min(head.max_frames, in_frames - start)
         for c in range(channels):
+            # Views that begin where they are used: with plain indices from 0, the loop becomes vectors.
+            given = view_f4(in_address + 4 * (start * channels + c), frames * channels)
+            taken = view_f4(work_address + 4 * (c * row + past), frames)
             for i in range(frames):
-                value = block[start + i, c]
+                value = given[i * channels]
                 # Not finite: v - v is NaN. It would be heard for `taps` frames, as loud as can be.
-                work[c, past + i] = value if value - value == np.float32(0) else np.float32(0)
+                taken[i] = value if value - value == np.float32(0) else np.float32(0)
+        if head.down == 1 and phase == 0:
+            whole = (frames - n) & -LANES
+            for c in range(channels):
+                _rise(work_address + 4 * (c * row + n), whole, table, up, taps, out_address + 4 * (written * channels + c), channels)
+            n += whole
+            written += whole * up
         # Four sums at a time, as long as there are four: of four frames, or of two frames' two channels.
         together = 4 // channels
         for _ in range(_outputs(up, head.down, phase, frames - n) // together):
@@ -133,8 +164,7 @@ def resample(state_address, in_address, in_frames, out_address):
             n, phase = _next(n, phase, step, fraction, up)
         n -= frames
         for c in range(channels):
-            for i in range(past):
-                work[c, i] = work[c, frames + i]
+            move_octets(work_address + 4 * c * row, work_address + 4 * (c * row + frames), 4 * past)
         start += frames
     head.phase = phase
     head.wait_frames = n

@@ -56,10 +56,11 @@ def four_dots_f4(typingctx, first, second, third, fourth, one, two, three, four,
         for total in totals:
             builder.store(zero, total)
         count, out = args[8:]
+        # Pointers made before the loop, and one index into all of them: LLVM would move eight addresses on, one by one.
+        places = [builder.inttoptr(at, real.as_pointer()) for at in args[:8]]
         with cgutils.for_range_slice(builder, word(0), count, word(LANES), word) as (index, _):
-            offset = builder.mul(index, word(4))
-            for total, pair in zip(totals, zip(args[:4], args[4:8], strict=True), strict=True):
-                loaded = [builder.load(builder.inttoptr(builder.add(at, offset), vector.as_pointer()), align=4) for at in pair]
+            for total, pair in zip(totals, zip(places[:4], places[4:], strict=True), strict=True):
+                loaded = [builder.load(builder.bitcast(builder.gep(at, [index]), vector.as_pointer()), align=4) for at in pair]
                 builder.store(builder.fadd(builder.load(total), builder.fmul(*loaded)), total)
 
         order = partial(shuffled, builder)

@@ -18,6 +18,7 @@ from rtmedia.dsp.lanes import (
     min8,
     smallest8,
     store8,
+    store8_apart,
     store8_pairs,
     store8_twice,
     sum8,
@@ -81,6 +82,20 @@ def test_the_smallest_lane_and_lanes_twice(rng):
     out = np.zeros(16, np.float32)
     assert least_and_twice(x.ctypes.data, out.ctypes.data) == x.min()
     assert (out == np.repeat(x, 2)).all()
+
+
+@kernel("void(i8, i8, i8)")
+def spread(x, pitch, out):
+    store8_apart(out, pitch, load8(x))
+
+
+def test_lanes_apart_leave_what_lies_between_as_it_was(rng):
+    x = rng.uniform(-1, 1, 8).astype(np.float32)
+    for pitch in (1, 2, 3, 6, 12):
+        out = np.full(8 * pitch, 7, np.float32)
+        spread(x.ctypes.data, pitch, out.ctypes.data)
+        assert (out[::pitch] == x).all()
+        assert (np.delete(out, np.s_[::pitch]) == 7).all()
 
 
 @kernel("void(i8, i8, i8)")
