@@ -9,16 +9,16 @@ from rtmedia.dsp.stretch import FLOOR_LEAST, FLOOR_RISE, FLOOR_START
 from rtmedia.jitter.conceal_state import AT_R, BACKGROUND, BACKGROUND_ORDER, HEADER
 from rtmedia.rt.kernel import kernel, pointer_void
 from rtmedia.rt.later import carray
-from rtmedia.rt.memory import view_block, view_f8
+from rtmedia.rt.memory import view_f4, view_f8
 
 
 @kernel("f8(f4)", inline=True)
 def clean(sample):
     """A sample as it may be used: NaN is silence, and nothing is louder than +12 dBFS."""
     value = float(sample)
-    if not abs(value) <= 4.0:
-        value = 4.0 if value > 4.0 else (-4.0 if value < -4.0 else 0.0)
-    return value
+    value = value if value == value else 0.0
+    value = 4.0 if value > 4.0 else value
+    return -4.0 if value < -4.0 else value
 
 
 @kernel("f8(f8[::1], i8, i8)")
@@ -42,17 +42,19 @@ def background_update(state_address, block_address, frames):
         return
     channels = header.channels
     capacity = header.history_frames
-    block = view_block(block_address, frames, channels)
     count = min(frames, capacity - 2 * BACKGROUND_ORDER)
     if count < 4 * BACKGROUND_ORDER:
         return
     x = view_f8(state_address + header.at_mono, capacity)
     r = view_f8(state_address + header.at_mono + capacity * 8, capacity)
+    window = view_f8(state_address + header.at_window, header.window_frames)
     for c in range(channels):
+        block = view_f4(block_address + 4 * c, frames * channels)
         background = view_f8(state_address + header.at_background + c * BACKGROUND * 8, BACKGROUND)
         mean = 0.0
         for i in range(count):
-            x[i] = clean(block[i, c])
+            x[i] = clean(block[i * channels])
+        for i in range(count):
             mean += x[i]
         mean /= count
         for i in range(count):
@@ -66,8 +68,12 @@ def background_update(state_address, block_address, frames):
         background[0] = floor
         if power > 4.0 * floor:
             continue
-        for i in range(count):
-            x[i] *= math.sin(math.pi * (i + 0.5) / count)
+        if count == header.window_frames:
+            for i in range(count):
+                x[i] *= window[i]
+        else:
+            for i in range(count):
+                x[i] *= math.sin(math.pi * (i + 0.5) / count)
         autocorrelate(x, count, BACKGROUND_ORDER, r)
         if not r[0] > 0.0:
             continue

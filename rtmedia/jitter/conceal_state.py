@@ -37,6 +37,7 @@ HEADER = np.dtype(
         ("history_frames", "i8"),  # length of `work` and `mono`: the longest analysis
         ("past_frames", "i8"),  # of the copy that is repeated: the history and what the interpolation reaches beyond it
         ("continuation_frames", "i8"),
+        ("window_frames", "i8"),  # of the background's analysis: 10 ms
         ("muted", "i8"),  # nobody listens: concealment is silence, and nothing is learnt for it
         ("active", "i8"),
         ("position", "i8"),  # frames made since conceal_begin
@@ -71,6 +72,7 @@ HEADER = np.dtype(
         ("at_level", "i8"),
         ("at_background", "i8"),
         ("at_continuation", "i8"),
+        ("at_window", "i8"),
     ]
 )
 
@@ -102,6 +104,7 @@ def conceal_dtype(rate_hz: int, channels: int) -> np.dtype[Any]:
             ("noise", "f8", (channels, RING)),
             ("level", "f8", (channels, LEVELS)),
             ("background", "f8", (channels, BACKGROUND)),
+            ("window", "f8", (rate_hz // 100,)),
             ("continuation", "f4", (math.ceil(1.5 * MAX_FADE_S * rate_hz) + 8, channels)),
         ],
         align=True,
@@ -148,7 +151,9 @@ def conceal_state(rate_hz: int, channels: int, seed: int = 1) -> npt.NDArray[Any
     header["history_frames"] = state["work"].shape[2]
     header["past_frames"] = state["past"].shape[2]
     header["continuation_frames"] = state["continuation"].shape[1]
+    frames = header["window_frames"] = rate_hz // 100
+    state["window"][0] = [math.sin(math.pi * (i + 0.5) / frames) for i in range(frames)]
     header["seed"] = seed * 0x9E3779B97F4A7C15 % 2**64 or 1
-    for name in ("work", "mono", "past", "lpc", "ring", "noise", "level", "background", "continuation"):
+    for name in ("work", "mono", "past", "lpc", "ring", "noise", "level", "background", "continuation", "window"):
         header[f"at_{name}"] = fields[name][1]
     return state

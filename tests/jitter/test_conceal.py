@@ -398,3 +398,11 @@ def test_levinson_solves_the_normal_equations():
     assert np.allclose(a[1:], np.linalg.solve(matrix, -r[1:]), atol=1e-9)
     assert residual == pytest.approx((r @ a) / r[0])
     assert np.abs(np.roots(a)).max() < 1
+
+
+@pytest.mark.parametrize("rate_hz", RATES_HZ)
+def test_the_window_of_the_background_is_half_a_sine(rate_hz):
+    """It is kept, not reckoned for each block: a block of 10 ms and one of another length must be weighted alike."""
+    window = conceal_state(rate_hz, 1)["window"][0]
+    assert len(window) == rate_hz // 100
+    assert np.allclose(window, np.sin(np.pi * (np.arange(len(window)) + 0.5) / len(window)), rtol=0, atol=1e-15)
