@@ -12,7 +12,7 @@ import numpy as np
 
 from rtmedia.dsp.fft import fft_real, ifft_real
 from rtmedia.dsp.high_pass import PAST, high_pass
-from rtmedia.dsp.lanes import all8, load8, store8, sum8
+from rtmedia.dsp.lanes import LANES, abs8, all8, finite_or, load8, load8_even, load8_odd, store8, sum8, where_less
 from rtmedia.dsp.state import header_dtype
 from rtmedia.dsp.suppress import COUNTERS, GUARD, IM, RE, ROW, ROWS, seed_noise, suppress
 from rtmedia.rt.kernel import EFFECT_SIGNATURE, callback, kernel, load_acquire, pointer_void, store_release
@@ -140,12 +140,24 @@ def hop(state_address, channel):
         dry[i] = dry_new[i]
 
 
-@kernel("i8(i8, i8, i8, i8)")
-def collect(block_address, channels, frames, place_address):
-    """Copy every `channels`-th sample; what is not finite becomes 0. Returns how many were not."""
-    block, place = view_f4(block_address, frames * channels), view_f4(place_address, frames)
-    cleaned = 0
-    for i in range(frames):
+@kernel("i8(i8, i8, i8, i8, i8)")
+def collect(block_address, channel, channels, frames, place_address):
+    """Copy one channel of a block; what is not finite becomes 0. Returns how many samples were not."""
+    zero, one, endless = all8(np.float32(0)), all8(np.float32(1)), all8(np.float32(np.inf))
+    broken = zero
+    whole = frames & -LANES
+    for i in range(0, whole, LANES):
+        if channels == 1:
+            value = load8(block_address + 4 * i)
+        elif channel == 0:
+            value = load8_even(block_address + 8 * i)
+        else:
+            value = load8_odd(block_address + 8 * i)
+        broken = broken + where_less(abs8(value), endless, zero, one)
+        store8(place_address + 4 * i, finite_or(value, zero))
+    cleaned = int(sum8(broken))
+    block, place = view_f4(block_address + 4 * channel, frames * channels), view_f4(place_address, frames)
+    for i in range(whole, frames):
         value = block[i * channels]
         finite = value - value == np.float32(0)
         place[i] = value if finite else np.float32(0)
@@ -195,7 +207,7 @@ def gate_process(block_address, frames, channels, state_address):
         count = min(frames, size - head.fill_frames)
         place = state_address + head.at_dry + (size + head.fill_frames) * 4
         for c in range(channels):
-            head.cleaned_total += collect(block_address + 4 * c, channels, count, place + c * head.row_frames * 4)
+            head.cleaned_total += collect(block_address, c, channels, count, place + c * head.row_frames * 4)
         head.fill_frames += count
         if head.fill_frames == size:
             head.fill_frames = 0
