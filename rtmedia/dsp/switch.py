@@ -66,6 +66,15 @@ def share_of(done, whole):
     return t * t * (np.float32(3) - t - t)
 
 
+@kernel("void(i8, i8, i8)")
+def _keep(source, target, count):
+    """Copy samples; what is not finite becomes silence."""
+    given, kept = view_f4(source, count), view_f4(target, count)
+    for i in range(count):
+        value = given[i]
+        kept[i] = value if value - value == np.float32(0) else np.float32(0)
+
+
 @callback(EFFECT_SIGNATURE)
 def switch_process(block_address, frames, channels, state_address):
     head = carray(pointer_void(state_address), 1, HEADER)[0]
@@ -74,12 +83,8 @@ def switch_process(block_address, frames, channels, state_address):
     past = view_f4(state_address + head.at_past, ring)
     place = head.place_frames * channels
     first = min(count, ring - place)
-    for i in range(first):
-        value = block[i]
-        past[place + i] = value if value - value == np.float32(0) else np.float32(0)  # not finite: silence
-    for i in range(first, count):
-        value = block[i]
-        past[i - first] = value if value - value == np.float32(0) else np.float32(0)
+    _keep(block_address, state_address + head.at_past + 4 * place, first)
+    _keep(block_address + 4 * first, state_address + head.at_past, count - first)
     at = place - head.latency_frames * channels
     at = at + ring if at < 0 else at
     head.place_frames = (head.place_frames + frames) % head.ring_frames
