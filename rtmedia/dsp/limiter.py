@@ -32,11 +32,11 @@ import numpy as np
 import numpy.typing as npt
 
 from rtmedia.dsp.lanes import LANES, abs8, all8, largest8, load8, load8_even, load8_odd, store8, store8_pairs, sum8, where_less
-from rtmedia.dsp.simd import exp2_f4, log2_f4
+from rtmedia.dsp.simd import exp2_8, log2_8, log2_f4
 from rtmedia.dsp.state import check_range, header_dtype, make_state
 from rtmedia.dsp.true_peak import AHEAD, MOST, TAPS, true_peak8
 from rtmedia.ports import Format
-from rtmedia.rt.kernel import EFFECT_SIGNATURE, callback, kernel, pointer_void
+from rtmedia.rt.kernel import EFFECT_SIGNATURE, callback, kernel, move_octets, pointer_void
 from rtmedia.rt.later import carray
 from rtmedia.rt.memory import view_f4, view_i8
 from rtmedia.rt.plugin import TAKEN_FIELDS, WISH_FIELDS, Instance, take_wishes
@@ -146,10 +146,11 @@ def limiter_process(block_address, all_frames, channels, state_address):
     delayed = state_address + head.at_delayed
     peaks_address = state_address + head.at_peaks
     scratch_address = state_address + head.at_scratch
-    needs_address = state_address + head.at_needs
-    needs = view_f4(needs_address, least - 1 + _PIECE)  # what was, then the piece; so too the gains
-    gains = view_i8(state_address + head.at_gains, window + _PIECE)
-    sums = view_i8(state_address + head.at_sums, corner + _PIECE)
+    needs_address, gains_address, sums_address = state_address + head.at_needs, state_address + head.at_gains, state_address + head.at_sums
+    # What was, then the piece. Views that begin where they are used: plain indices from 0.
+    needs = view_f4(needs_address + 4 * (least - 1), _PIECE)
+    old_gains, gains = view_i8(gains_address, _PIECE), view_i8(gains_address + 8 * window, _PIECE)
+    old_sums, sums = view_i8(sums_address, _PIECE), view_i8(sums_address + 8 * corner, _PIECE)
     peaks = view_f4(peaks_address, _PIECE)
     scratch = view_f4(scratch_address, least - 1 + _PIECE)
 
@@ -197,11 +198,16 @@ def limiter_process(block_address, all_frames, channels, state_address):
             moving = moving or largest8(most) > ceiling
 
         if moving:
-            for i in range(frames):
-                ceiling = np.float32(target - step * max(left - 1 - i, 0))
+            ramp = min(left, frames)
+            for i in range(ramp):
+                ceiling = np.float32(target - step * (left - 1 - i))
                 peak = peaks[i]
                 octaves = log2_f4(ceiling / peak)
-                needs[least - 1 + i] = octaves if peak > ceiling else np.float32(0)
+                needs[i] = octaves if peak > ceiling else np.float32(0)
+            rest = all8(np.float32(target))
+            for i in range(ramp, frames, LANES):  # what is written beyond the piece is overwritten by the next
+                value = load8(peaks_address + 4 * i)
+                store8(needs_address + 4 * (least - 1 + i), where_less(rest, value, log2_8(rest / value), np.float32(0)))
             # The least of `width` neighbours, `width` doubling in place; then of two such that cover the window.
             end = least - 1 + frames
             source, width = needs_address, 1
@@ -217,25 +223,20 @@ def limiter_process(block_address, all_frames, channels, state_address):
                 goal = np.int64(scratch[i] * np.float32(_OCTAVE))
                 gain -= (gain * share) >> _SHARE_BITS  # rounds down: at least one unit closer to 0
                 gain = min(gain, goal)
-                total += gain - gains[i]
-                gains[window + i] = gain
-                corner_total += total - sums[i]
-                sums[corner + i] = total
+                total += gain - old_gains[i]
+                gains[i] = gain
+                corner_total += total - old_sums[i]
+                sums[i] = total
                 lowest = min(lowest, corner_total)
                 scratch[i] = np.float32(corner_total * octave)
-            for i in range(frames):
-                peaks[i] = exp2_f4(scratch[i])
-            for i in range(least - 1):
-                needs[i] = needs[frames + i]
-            for i in range(window):
-                gains[i] = gains[frames + i]
-            for i in range(corner):
-                sums[i] = sums[frames + i]
+            for i in range(0, frames, LANES):
+                store8(peaks_address + 4 * i, exp2_8(load8(scratch_address + 4 * i)))
+            move_octets(needs_address, needs_address + 4 * frames, 4 * (least - 1))
+            move_octets(gains_address, gains_address + 8 * frames, 8 * window)
+            move_octets(sums_address, sums_address + 8 * frames, 8 * corner)
         _give(block_address_now, frames, channels, delayed, row, peaks_address if moving else 0)
         for c in range(channels):
-            line = view_f4(delayed + c * row, delay + frames)
-            for i in range(delay):
-                line[i] = line[frames + i]
+            move_octets(delayed + c * row, delayed + c * row + 4 * frames, 4 * delay)
         left = max(left - frames, 0)
         start += frames
 
