@@ -26,7 +26,9 @@ import math
 import numpy as np
 
 from rtmedia.dsp.lag_scan import LANES, PADDING, dot, likeness, scan_lags, total_of
+from rtmedia.dsp.lanes import lane_types, shuffled, store8
 from rtmedia.rt.kernel import copy_octets, kernel
+from rtmedia.rt.later import intrinsic, ir, types
 from rtmedia.rt.memory import view_f4, view_f8, view_i8
 
 #: Mean square under which anything is silence: -60 dBFS.
@@ -246,6 +248,23 @@ def _segments(energy, blocks, block, count, quiet, bounds):
     return parts
 
 
+@intrinsic
+def _fours(typingctx, address):  # type: ignore[no-untyped-def]
+    """Eight sums of four neighbours each, of the 32 float32 at an address; each from the first to the last."""
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        wide = ir.VectorType(ir.FloatType(), 4 * LANES)
+        sound = builder.load(builder.inttoptr(args[0], wide.as_pointer()), align=4)
+        parts = [shuffled(builder, sound, ir.Constant(wide, ir.Undefined), list(range(first, 4 * LANES, 4))) for first in range(4)]
+        # As from 0: the sum of four times -0 is 0.
+        total = builder.fadd(ir.Constant(lane_types.VECTOR, [0.0] * LANES), parts[0])
+        for part in parts[1:]:
+            total = builder.fadd(total, part)
+        return total
+
+    return lane_types.float8(types.int64), codegen
+
+
 @kernel("void(i8, i8, i8, i8, i8, i8, i8)")
 def _decimate(x, pitch, channels, step, out, out_pitch, out_count):
     """The mean over two steps, once per step; zeros behind each channel."""
@@ -253,10 +272,16 @@ def _decimate(x, pitch, channels, step, out, out_pitch, out_count):
         source = view_f4(x + 4 * c * pitch, (out_count + 1) * step)
         target = view_f4(out + 4 * c * out_pitch, out_pitch)
         scale = np.float32(0.5 / step)
+        whole = 0
+        if step == 4:  # 16 kHz and all its multiples, by far the most: eight sums of four side by side, in the order of the others
+            whole = out_count & -LANES
+            place = x + 4 * c * pitch
+            for j in range(0, whole, LANES):
+                store8(out + 4 * (c * out_pitch + j), (_fours(place + 16 * j) + _fours(place + 16 * (j + 1))) * scale)
         before = np.float32(0.0)
-        for i in range(step):
+        for i in range(whole * step, (whole + 1) * step):
             before += source[i]
-        for j in range(out_count):
+        for j in range(whole, out_count):
             total = np.float32(0.0)
             for i in range((j + 1) * step, (j + 2) * step):
                 total += source[i]
