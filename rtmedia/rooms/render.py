@@ -340,7 +340,7 @@ def _finish(address, paused, op):
     call_effect(r.gain_function, r.out, frames, r.channels, r.gain_state)
 
     goal = 0.0 if paused else 1.0
-    if r.pause_gain != goal or goal == 0.0:
+    if r.pause_gain != goal:
         out = view_block(r.out, frames, r.channels)
         start = r.pause_gain
         for i in range(frames):
@@ -348,6 +348,10 @@ def _finish(address, paused, op):
             for c in range(r.channels):
                 out[i, c] *= gain
         r.pause_gain = goal
+    elif paused:
+        silence = view_f4(r.out, frames * r.channels)
+        for i in range(frames * r.channels):
+            silence[i] *= np.float32(0)
     call_effect(r.limiter_function, r.out, frames, r.channels, r.limiter_state)
     ring_write(r.audio, r.out, frames)
     return frames

@@ -25,18 +25,21 @@ CONVERTED = {"x86_64": re.compile(r"\tv?cvtdq2ps\b"), "aarch64": re.compile(r"\t
 #: is with AVX2, so that another processor or compiler does not fail.
 AT_LEAST = {
     "dsp.fft": {"transform": 60, "fft_real": 6, "ifft_real": 8},
-    "dsp.gate_frames": {"hop": 12},
+    "dsp.gate_frames": {"hop": 12, "collect": 3},
     "dsp.suppress": {"follow_minima": 12, "follow_noise": 20, "estimate_speech": 30, "apply_gain": 20},
-    "dsp.resample": {"resample": 10},
+    "dsp.level": {"measure": 5},
+    "dsp.switch": {"_keep": 1},
+    "dsp.resample": {"resample": 10, "_rise": 12},
     "dsp.varispeed": {"varispeed": 8},
-    "dsp.limiter": {"_take": 10, "_give": 5, "limiter_process": 40},
+    "dsp.limiter": {"_take": 10, "_give": 5, "limiter_process": 100},
     "dsp.gain": {"gain_process": 1},
     "dsp.normalizer": {"normalizer_process": 10},
     "dsp.compressor_curve": {"loudest_channel": 8, "draw_curve": 40, "draw_shares": 25},
     "dsp.compressor_frames": {"draw_totals": 12, "delay_and_scale": 2},
     "dsp.lag_scan": {"dot": 5, "total_of": 3, "scan_lags": 20},
     "dsp.true_peak_meter": {"largest_true_peak": 15},
-    "dsp.stretch": {"crossfade": 10},
+    "dsp.stretch": {"crossfade": 10, "_decimate": 5},
+    "jitter.background": {"background_update": 3},
     "codec.kernels": {"decode_s16le": 1, "decode_s16be": 1, "decode_f32le": 1},
 }
 
