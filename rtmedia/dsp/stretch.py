@@ -233,12 +233,11 @@ def _segments(energy, blocks, block, count, quiet, bounds):
     parts = 0
     begin = 0
     for k in range(ONSET_CONTEXT, blocks + 1):
-        onset = False
-        if k < blocks:
-            before = quiet
-            for i in range(max(0, k - ONSET_LOOK), k - 1):  # not the one before: an onset may need two
-                before = max(before, energy[i])
-            onset = energy[k] > ONSET_RATIO * before
+        onset = k < blocks and energy[k] > ONSET_RATIO * quiet
+        i = k - 2  # not the one before: an onset may need two
+        while onset and i >= max(0, k - ONSET_LOOK):  # most blocks have one as loud close by
+            onset = energy[k] > ONSET_RATIO * energy[i]
+            i -= 1
         if onset or k == blocks:
             if k > begin:
                 bounds[2 * parts] = begin * block
