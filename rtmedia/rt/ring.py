@@ -281,6 +281,18 @@ def python_write(me, arguments, count):
 
 
 @kernel("i8(i8, i8, i8)")
+def python_write_one(me, arguments, count):
+    """write_one(array of one element) -> whether it fitted, or -1"""
+    p = carray(pointer_void(memory_of(me)), 1, _PYTHON_DTYPE)[0]
+    fitted = -1
+    if count == 1:
+        given = view_i8(arguments, 1)[0]
+        if _fits(given, memory_of(me), READABLE) and length_of(given, 0) == 1:
+            fitted = ring_write(p.ring, data_of(given), 1)
+    return call_1(p.from_int64, fitted)
+
+
+@kernel("i8(i8, i8, i8)")
 def python_read(me, arguments, count):
     """read(out) -> how many elements there were, or -1"""
     p = carray(pointer_void(memory_of(me)), 1, _PYTHON_DTYPE)[0]
@@ -410,18 +422,18 @@ class RecordRing(_Ring):
     def __init__(self, capacity: int, dtype: Any) -> None:
         super().__init__(capacity, dtype)
         self._nothing: npt.NDArray[Any] = np.empty(0, self.dtype)
-        self._write: Callable[[npt.NDArray[Any]], int] = builtin(python_write, self._memory)
+        self._write_one: Callable[[npt.NDArray[Any]], int] = builtin(python_write_one, self._memory)
         self._read: Callable[[npt.NDArray[Any]], int] = builtin(python_read, self._memory)
 
     def write(self, record: npt.NDArray[Any]) -> bool:
         """Append a copy of a one-record array; False when the ring is full."""
-        if record.size != 1 or (record.dtype is not self.dtype and record.dtype != self.dtype):
-            raise ConfigError(f"record is {record.dtype} of size {record.size}; this ring takes one {self.dtype}")
-        fitted = self._write(record)
-        if fitted < 0:  # a record of an array, an equal dtype, another shape
+        fitted = self._write_one(record)
+        if fitted < 0:  # a record of an array, an equal dtype, another shape: or none
+            if (record.dtype is not self.dtype and record.dtype != self.dtype) or record.size != 1:
+                raise ConfigError(f"record is {record.dtype} of size {record.size}; this ring takes one {self.dtype}")
             outgoing: npt.NDArray[Any] = np.empty(1, self.dtype)
             outgoing[0] = record if record.ndim == 0 else record.flat[0]
-            fitted = self._write(outgoing)
+            fitted = self._write_one(outgoing)
         return fitted == 1
 
     def read(self, limit: int = 1) -> npt.NDArray[Any]:
@@ -429,5 +441,6 @@ class RecordRing(_Ring):
         waiting = self._readable()
         if not waiting:
             return self._nothing
-        out = np.empty(min(limit, waiting), self.dtype)
-        return out[: self._read(out)]
+        out = np.empty(waiting if waiting < limit else limit, self.dtype)
+        self._read(out)  # so many are there
+        return out
