@@ -76,12 +76,13 @@ class Rtmedia:
         played_ms = [(b.frames_played_total - a.frames_played_total) * 1000 / RATE_HZ for a, b in zip(before, after, strict=True)]
         silent_ms = sum(max(0.0, seconds * 1000 - 60 - ms) for ms in played_ms)  # a look at all of them takes a moment
         late_streams = sum(ms is None or ms > DEADLINE_MS for ms in behind_ms)
-        missed_ms = (
+        missed_ms = min(
+            len(self.engines) * seconds * 1000,
             grown["underrun_frames_total"] * 1000 / RATE_HZ
             + grown["concealed_ms_total"]
             + PACKET_MS * sum(grown[name] for name in DROPPED)
             + silent_ms
-            + late_streams * seconds * 1000
+            + late_streams * seconds * 1000,
         )
         streams_hurt = sum(
             b.underrun_frames_total > a.underrun_frames_total or b.concealed_ms_total > a.concealed_ms_total
@@ -100,11 +101,12 @@ class Rtmedia:
         }
 
     def _behind_ms(self, stream: int, first_ns: int) -> float | None:
-        """By how much the sound that is heard now is behind the moment at which it was due to be sent."""
+        """By how much the sound that was heard lately was behind the moment at which it was due to be sent."""
         engine = self.engines[stream]
         begin_ns = first_ns + phase_ns(stream)
-        position = (time.monotonic_ns() - begin_ns - 250_000_000) * RATE_HZ // 1_000_000_000
-        with engine._control_lock:
+        # A second ago: what is late by less than the deadline is known by now, even to a control thread that looks now and then.
+        position = max(0, time.monotonic_ns() - begin_ns - 1_000_000_000) * RATE_HZ // 1_000_000_000
+        with engine._supervision._lock:
             heard_ns = engine._control.ledger.heard_at_ns(1, position) if engine._control is not None else None
         return None if heard_ns is None else (heard_ns - begin_ns) / 1e6 - position * 1000 / RATE_HZ
 

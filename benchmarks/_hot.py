@@ -65,7 +65,7 @@ def buffer_ticks(buffer, sound, out, count, insert, toggle):
         if i % 2 == 0:
             if insert:
                 request(toggle)
-            buffer_insert(buffer, sound + i * 640, 320, i * 160, i // 2, 1, 0, 0, 0, i * 10.0)
+            buffer_insert(buffer, sound + i * 640, 320, i * 160, i // 2, 1, 0, 0, 0, 0, 0, i * 10.0)
             if insert:
                 request(toggle)
         if not insert:

@@ -6,7 +6,7 @@ How to think about it. Five threads, named after what they do::
     rtm-decode    compiled   wire ring → packet ring       shared by all engines (`rtmedia.rooms.pool`)
     rtm-render    compiled   packet ring → audio ring      likewise
     (device)      compiled   audio ring → speaker          the sink's
-    rtm-control   Python     telemetry → captions, metrics, watchdog   shared, like decode and render
+    rtm-control   Python     telemetry → captions, metrics, watchdog   shared (`rtmedia.supervision`)
 
 The engine's states are one table (`TRANSITIONS`). Whoever moves it to ``stopping`` takes it apart; everybody
 else only asks. The first failure wins, and travels to the owner through `wait`, `events` and `start`.
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from rtmedia.assembly import make_line, make_source
 from rtmedia.config import Config
 from rtmedia.errors import RoomError, RtmediaError, StateError
-from rtmedia.events import Connected, Event, Problem, StateChanged
+from rtmedia.events import Connected, Event, StateChanged
 from rtmedia.ports import FLAG_END_OF_STREAM, NO_MEDIA_TIME, Effect
 from rtmedia.stats import Stats
 from rtmedia.units import NS_PER_S, without_query
@@ -35,15 +35,12 @@ if TYPE_CHECKING:
     from rtmedia.realtime.grants import Grants
     from rtmedia.rooms.control import Control
     from rtmedia.rooms.line import Line
-    from rtmedia.rooms.metrics import QualityLine
     from rtmedia.rooms.pool import Seat
     from rtmedia.rooms.receive import ReceiveRoom
-    from rtmedia.rooms.schedule import Appointment
-    from rtmedia.rooms.watchdog import Watchdog
     from rtmedia.sim.loopback import LoopbackServer
+    from rtmedia.supervision import Supervision
 
 log = logging.getLogger("rtmedia")
-metrics_log = logging.getLogger("rtmedia.metrics")
 
 #: state → what it may become.
 TRANSITIONS: dict[str, tuple[str, ...]] = {
@@ -59,8 +56,6 @@ TRANSITIONS: dict[str, tuple[str, ...]] = {
 STOP_DEADLINE_S = 1.8  # for everything; what has not left by then is reported and left behind
 DRAIN_LIMIT_S = 1.2  # of it, for sound that is already here
 DEVICE_LIMIT_S = 0.25  # of it, for sound that the device has taken
-LOOK_S = 0.1  # between two looks at what may be late, and
-SOON_S = 0.02  # while a caption waits for its words, or the end for the last of them
 EVENTS_KEPT = 10_000
 
 
@@ -91,7 +86,6 @@ class Engine:
         self._failure: BaseException | None = None
         self._started_ns = 0
         self._ended_ns = 0
-        self._drain = True
         self._connected_once = False
         self._line: Line | None = None
         self._control: Control | None = None
@@ -102,13 +96,8 @@ class Engine:
         self._sink: Any = None
         self._server: LoopbackServer | None = None
         self._seat: Seat | None = None
-        self._looks: Appointment | None = None
+        self._supervision: Supervision | None = None
         self._receive_thread: threading.Thread | None = None
-        self._control_lock = threading.Lock()  # captions come from one thread and leave on another
-        self._quality: QualityLine
-        self._watchdog: Watchdog
-        self._metrics_ns = 0
-        self._fraction_lost = 0.0
         self._final: Stats | None = None
         self._left_behind: list[str] = []
         self._grants: Grants | None = None
@@ -301,7 +290,7 @@ class Engine:
     def stats(self) -> Stats:
         """A frozen snapshot; totals only grow. After the end, the last one."""
         if self._final is None:
-            self._poll_once()  # the control thread lets telemetry gather; who asks wants to know how things are
+            self._catch_up()  # the control thread lets telemetry gather; who asks wants to know how things are
         return self._final if self._final is not None else self._snapshot()
 
     # --- building --------------------------------------------------------------------------------------------
@@ -316,6 +305,7 @@ class Engine:
             self._server.begin()  # it starts while the kernels load
         from rtmedia.io.sinks import make_sink
         from rtmedia.rooms.control import TICKS_AT_ONCE, Control
+        from rtmedia.supervision import Supervision
 
         sink = make_sink(config.sink, config.device)
         device_rate_hz = sink.open(config.channels, config.device_rate_hz, config.rate_hz)
@@ -330,24 +320,43 @@ class Engine:
             self._capture = Capture(config.capture, config, line, self._control)
         if self._server is not None:
             self._server.start()
-        self._receive, self._tokens = make_source(
-            config, line, stopping=self._stopping, write_transcript=self._take_transcript, emit=self._emit, server=self._server
-        )
         if config.realtime is not None and config.realtime.asks:
             from rtmedia.realtime.grants import Grants
 
             self._grants = Grants(config.realtime)
-            self._tell_refused(self._grants.prepare())
+        self._supervision = Supervision(
+            self._control,
+            sink,
+            emit=self._emit,
+            fail=self._fail_room,
+            finish=self._finish,
+            snapshot=self._values,
+            stopping=self._stopping,
+            receive_done=self._receive_done,
+            metrics_interval_s=config.metrics_interval_s,
+            capture=self._capture,
+            grants=self._grants,
+        )
+        self._receive, self._tokens = make_source(
+            config,
+            line,
+            stopping=self._stopping,
+            write_transcript=self._supervision.take_transcript,
+            emit=self._emit,
+            server=self._server,
+        )
 
     def _start_threads(self) -> None:
         from rtmedia.rooms.pool import Seat
 
-        assert self._line is not None and self._sink is not None and self._receive is not None
+        assert self._line is not None and self._sink is not None and self._receive is not None and self._supervision is not None
+        if self._grants is not None:
+            self._supervision.tell_refused(self._grants.prepare())
         self._seat = Seat(self._line, self._capture)
-        if self._grants is not None:  # the device's thread follows when it is known: `_watch`
-            self._tell_refused(self._grants.apply(self._seat.threads()))
+        if self._grants is not None:
+            self._supervision.grant(self._grants, self._seat.threads())
         self._sink.start(self._line.play)
-        self._begin_looking()
+        self._supervision.begin(self._seat)
         self._receive_thread = threading.Thread(target=self._run_receive, name="rtm-receive", daemon=True)
         self._receive_thread.start()
         log.info(
@@ -373,92 +382,12 @@ class Engine:
     def _fail_room(self, name: str, exc: BaseException) -> None:
         self._fail(exc if isinstance(exc, RtmediaError) else _room_error(name, exc))
 
-    def _begin_looking(self) -> None:
-        from rtmedia.rooms.metrics import QualityLine
-        from rtmedia.rooms.watchdog import Watchdog
-
-        assert self._seat is not None
-        self._quality = QualityLine()
-        self._watchdog = Watchdog(self._started_ns)
-        self._metrics_ns = self._started_ns
-        self._looks = self._seat.appoint(self._look)
-
-    def _look(self) -> float | None:
-        """What the control thread does for us; returns in how many seconds it shall do it again, None for not at all."""
-        try:
-            return self._look_at_all()
-        except BaseException as exc:
-            self._fail_room("control", exc)
-            return None
-
-    def _look_at_all(self) -> float | None:
-        """Captions when they are due, metrics, and a look at the others."""
-        assert self._control is not None
-        if self._stopping.is_set():
-            return None
-        control = self._control
-        now_ns = time.monotonic_ns()
-        with self._control_lock:
-            events, due_ns = control.poll(now_ns)
-            waiting = control.captions.waiting
-        for event in events:
-            self._emit(event)
-        if control.ended and self._receive_done.is_set():  # until then late transcripts may come
-            self._finish()
-            return None
-        failure = getattr(self._sink, "failure", None)
-        if failure is not None:
-            self._fail(failure)
-            return None
-        interval_ns = int(self.config.metrics_interval_s * NS_PER_S)
-        if interval_ns and now_ns - self._metrics_ns >= interval_ns:
-            metrics_log.info("%s", self._quality.line(self._snapshot().as_dict(), (now_ns - self._metrics_ns) / NS_PER_S))
-            self._fraction_lost = self._quality.fraction_lost
-            self._metrics_ns = now_ns
-        self._watch(now_ns, self._watchdog)
-        if due_ns is not None:
-            return min(LOOK_S, max(0.0005, (due_ns - now_ns) / NS_PER_S))
-        return SOON_S if waiting or self._receive_done.is_set() else LOOK_S
-
-    def _watch(self, now_ns: int, watchdog: Watchdog) -> None:
-        """Report what does not come round, and a capture that ended."""
-        assert self._line is not None
-        if self._capture is not None and (problem := self._capture.problem()):
-            self._emit(Problem(now_ns, "capture", f"the capture ends here: {problem}"))
-        if self._grants is not None:
-            self._watch_grants(self._grants)
-        alive = {**(self._seat.alive_ns() if self._seat is not None else {}), "play": self._line.play.alive_ns}
-        for name, late_s in watchdog.late(alive, now_ns):
-            where = f"the sound device {self._sink.device!r}" if name == "play" else f"the {name} thread"
-            self._emit(Problem(now_ns, f"{name}_stuck", f"{where} has not come round for {late_s:.1f} s"))
-
-    def _watch_grants(self, grants: Grants) -> None:
-        """Ask for the device's thread as soon as it is known, and see whether anything was taken away."""
-        assert self._line is not None
-        if thread := self._line.play.thread_id:
-            self._tell_refused(grants.apply({"play": thread}))
-        self._tell_refused(grants.look())
-
-    def _tell_refused(self, said: Mapping[str, str]) -> None:
-        """Nothing that was asked for is dropped in silence, and nothing that is refused ends an engine."""
-        from rtmedia.realtime.grants import problems
-
-        if told := problems(said):
-            log.warning("real-time settings: %s", told)
-            self._emit(Problem(time.monotonic_ns(), "realtime", told))
-
     def _finish(self) -> None:
         """The stream has ended and is played out: end the engine from the control thread."""
         threading.Thread(target=self._ask_to_stop, kwargs={"drain": False}, name="rtm-end", daemon=True).start()
 
-    def _take_transcript(self, **transcript: Any) -> None:
-        assert self._control is not None
-        if self._capture is not None:
-            self._capture.take_transcript(transcript)
-        with self._control_lock:
-            self._control.captions.add(**transcript)
-        if self._looks is not None:
-            self._looks.soon()
+    def _catch_up(self) -> bool:
+        return self._supervision is None or self._supervision.catch_up()
 
     # --- ending ----------------------------------------------------------------------------------------------
 
@@ -518,7 +447,7 @@ class Engine:
 
             if not stop_sink(self._sink, max(0.05, 0.7 * (deadline - time.monotonic()))):
                 left_behind.append(f"sink {self._sink.device}")
-        if self._looks is not None and not self._looks.cancel(max(0.05, 0.3 * (deadline - time.monotonic()))):
+        if self._supervision is not None and not self._supervision.end(max(0.05, 0.3 * (deadline - time.monotonic()))):
             left_behind.append("rtm-control")
         if self._seat is not None:
             left_behind += self._seat.leave(max(0.05, 0.5 * (deadline - time.monotonic())))
@@ -530,7 +459,7 @@ class Engine:
             if thread.is_alive():
                 left_behind.append(thread.name)
         if self._capture is not None:
-            self._poll_once()  # the last ticks belong to it
+            self._catch_up()  # the last ticks belong to it
             if not self._capture.close(max(0.1, deadline - time.monotonic())):
                 left_behind.append("rtm-capture")
         if self._grants is not None:
@@ -539,7 +468,7 @@ class Engine:
             log.warning("still busy after %.1f s and left behind: %s", STOP_DEADLINE_S, ", ".join(left_behind))
         with self._lock:
             self._left_behind = left_behind
-            self._poll_once()
+            self._catch_up()
             self._ended_ns = time.monotonic_ns()
             if self._state == "stopping":
                 self._set_state("closed")
@@ -555,23 +484,9 @@ class Engine:
         self._control.tell_the_end = False  # it is ours, not the server's
         self._line.decode.write(time.monotonic_ns(), 0, NO_MEDIA_TIME, FLAG_END_OF_STREAM, b"")
         while time.monotonic() < deadline and not self._control.ended:
-            if not self._poll_once():
+            if not self._catch_up():
                 return
             time.sleep(0.005)
-
-    def _poll_once(self) -> bool:
-        """What the control thread would do, now; False where that failed: an end must come all the same."""
-        if self._control is not None and self._control_lock.acquire(timeout=0.1):
-            try:
-                events = self._control.poll(time.monotonic_ns(), last=True)[0]
-            except Exception as exc:
-                log.error("the last look at the telemetry failed: %s: %s", type(exc).__name__, exc)
-                return False
-            finally:
-                self._control_lock.release()
-            for event in events:
-                self._emit(event)
-        return True
 
     # --- small things ----------------------------------------------------------------------------------------
 
@@ -598,20 +513,26 @@ class Engine:
         self._lock.notify_all()
 
     def _snapshot(self) -> Stats:
+        return Stats(**self._values())
+
+    def _values(self) -> dict[str, Any]:
+        """What is known by the names of `Stats`; the rest has its defaults."""
         values: dict[str, Any] = {"state": self._state, "source": self._source_shown}
         if self._started_ns:
             values["uptime_s"] = ((self._ended_ns or time.monotonic_ns()) - self._started_ns) / NS_PER_S
         if self._sink is not None:
             values.update(sink=self.config.sink, device=self._sink.device, play_path=self._sink.play_path)
         if self._control is not None:
-            values.update(self._control.snapshot(), fraction_lost=self._fraction_lost)
+            values.update(self._control.snapshot())
+        if self._supervision is not None:
+            values["fraction_lost"] = self._supervision.fraction_lost
         if self._receive is not None:
             values.update(self._receive.counters.snapshot())
         if self._tokens is not None:
             values["token_refreshes_total"] = self._tokens.refreshes["ok"]
         if self._grants is not None:
             values["realtime"] = dict(self._grants.said)
-        return Stats(**values)
+        return values
 
 
 def _room_error(name: str, exc: BaseException) -> RoomError:

@@ -8,7 +8,8 @@ directly. After each call of a device render is rung: there is room for a block 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -23,14 +24,13 @@ from rtmedia.rt.ring import FrameRing, RecordRing, ring_claim, ring_commit, ring
 from rtmedia.rt.thread import thread_id
 from rtmedia.rt.wake import call_room
 
-if TYPE_CHECKING:
-    from rtmedia.rooms.pool import Paced
-
 FADE_MS = 2.5  # to silence at an underrun, and back: long enough not to click, short enough not to blur
 
 # Words of the position cell.
 SINK_POS, TIME_NS, DAC_NS, LARGEST, UNDERRUNS, UNDERRUN_FRAMES, XRUNS, CALLS, MARKS_LOST = range(9)
 CELL_WORDS = 9
+
+LARGEST_S = 600  # a large request is remembered so long, at most twice: what a device asked for once it may never ask for again
 
 # Words of the device's control page: the engine writes the first, the device's thread the others. QUIET_END holds the
 # time since when an empty ring is the end.
@@ -53,6 +53,9 @@ PLAY_DTYPE = np.dtype(
         ("bell", "i8"),
         ("channels", "i8"),
         ("fade_frames", "i8"),
+        ("largest", "i8"),  # request since the position before `window`
+        ("window", "i8"),  # position from which on older requests are forgotten
+        ("window_frames", "i8"),
         ("primed", "i8"),  # sound has come through at least once
         ("gain", "f4"),  # 0 after an underrun, ramps to 1
         ("pad", "f4"),
@@ -92,10 +95,12 @@ class Play:
         state["ring"], state["cell"], state["marks"] = ring.address, self.cell.address, self.marks.address
         state["control"] = self.control.ctypes.data
         state["channels"] = ring.channels
+        state["window"] = state["window_frames"] = LARGEST_S * rate_hz
         state["fade_frames"] = max(1, int(rate_hz * FADE_MS / 1000))
         self.address = int(self.state.ctypes.data)
         self._bell_memory: object = None
-        self._paced: Paced | None = None
+        self.make_paced: Callable[..., Any] | None = None  # `rtmedia.rooms.pool.Paced`, which knows this room
+        self._paced: Any = None
 
     @property
     def channels(self) -> int:
@@ -138,13 +143,12 @@ class Play:
 
     def start_paced(self, block: Block, period_ns: int, capture: FrameRing | None) -> None:
         """Be asked for `block` every `period_ns` by a thread of the pool, until `stop_paced`; `capture` takes a copy."""
-        from rtmedia.rooms.pool import Paced  # which knows this room
-
-        self._paced = Paced(self, block, period_ns, capture)
+        assert self.make_paced is not None, "a seat in the pool comes first"
+        self._paced = self.make_paced(self, block, period_ns, capture)
 
     def stop_paced(self, timeout_s: float) -> bool:
         """End `start_paced`; False when the thread did not let go in time. Any number of times."""
-        return self._paced is None or self._paced.stop(timeout_s)
+        return self._paced is None or bool(self._paced.stop(timeout_s))
 
 
 @kernel("void(i8, i8, i8, i8, i8, i8)")
@@ -220,7 +224,12 @@ def play_pull(address, out, frames, time_ns, dac_ns, flags):
         words[MARKS_LOST] += 1
     words[TIME_NS] = time_ns
     words[DAC_NS] = dac_ns
+    p.largest = max(p.largest, frames)
     words[LARGEST] = max(words[LARGEST], frames)
+    if words[SINK_POS] >= p.window:
+        words[LARGEST] = p.largest
+        p.largest = 0
+        p.window = words[SINK_POS] + p.window_frames
     words[CALLS] += 1
     if words[CALLS] % CALLS_BETWEEN_IDS == 8:
         store_release(control, THREAD_ID, thread_id())

@@ -224,6 +224,7 @@ class Seat:
         self._places = Places(("decode", line.decode.address, (line, keep)), ("render", line.render.address, (line, keep)))
         line.decode.answer_to(*self._places.bell("decode"))
         line.play.answer_to(*self._places.bell("render"))
+        line.play.make_paced = Paced
 
     def appoint(self, look: Callable[[], float | None]) -> Appointment:
         """Have `look` called by the control thread: see `Schedule.appoint`. Cancel it before leaving."""

@@ -69,6 +69,9 @@ _VALUES_AT = int(CHANGE_DTYPE.fields["values"][1])  # type: ignore[index]
 ALL = 1 << 62
 
 LEAD_RISE_MS = 40.0  # each underrun makes the lead one block longer, at most by so much
+# What raised the lead passes: after so much sound without need of it, it is a block shorter. Where that was too early, it
+# waits twice as long the next time, so that a machine that cannot do with less is not tried every few minutes.
+LEAD_KEEP_S, LEAD_KEEP_MOST_S = 600, 86_400
 
 RENDER_DTYPE = np.dtype(
     [
@@ -90,7 +93,11 @@ RENDER_DTYPE = np.dtype(
         ("block", "i8"),  # source frames
         ("out_block", "i8"),  # device frames
         ("lead", "i8"),  # device frames that wait in the audio ring
+        ("least_lead", "i8"),  # what was asked for
         ("most_lead", "i8"),  # to which underruns may raise it
+        ("lead_tick", "i8"),  # when it last changed, or was needed
+        ("lead_keep", "i8"),  # ticks that a raised one is kept
+        ("lead_tried", "i8"),  # it has been lowered since the last underrun
         ("tight", "i8"),  # one block of it, where that is enough
         ("underruns", "i8"),  # that have raised it
         ("hold_limit", "i8"),
@@ -198,7 +205,8 @@ class Render:
             r[name] = getattr(self, name).ctypes.data
         r["clock"] = self.clock.address
         r["channels"], r["rate_hz"], r["device_rate_hz"] = channels, rate_hz, device_rate_hz
-        r["block"], r["out_block"], r["lead"] = buffer.block_frames, out_block, lead_frames
+        r["block"], r["out_block"], r["lead"], r["least_lead"] = buffer.block_frames, out_block, lead_frames, lead_frames
+        r["lead_keep"] = LEAD_KEEP_S * 100
         # Two blocks outlast any mixture of calls. Who asks for less gets one, where calls and blocks meet at the same frames.
         r["tight"] = lead_frames < 2 * out_block and drift is None
         r["most_lead"] = lead_frames + int(LEAD_RISE_MS * device_rate_hz / 1000)
@@ -416,22 +424,39 @@ def _render_block(address, time_ns):
     r.sink_pos += frames
 
 
-@kernel("i8(i8, i8, i8)")
-def make_blocks(address, time_ns, exactly):
-    """Make blocks while the audio ring has room, or `exactly` so many where that is not below 0; returns how many."""
+@kernel("void(i8)")
+def _keep_lead(address):
+    """How much shall wait in the audio ring: what was asked for, and for a time more where that was not enough."""
     r = carray(pointer_void(address), 1, RENDER_DTYPE)[0]
     words = view_i8(r.cell_words, CELL_WORDS)
-    capacity = view_i8(r.audio, WORDS)[CAPACITY]
     largest = words[LARGEST]
     if r.tight != 0 and largest > 0 and (largest % r.out_block == 0 or r.out_block % largest == 0):
         least = max(largest, r.out_block)
     else:
         least = largest + r.out_block
+    least = min(max(least, r.least_lead), view_i8(r.audio, WORDS)[CAPACITY] - r.out_block)
     if least > r.lead:  # the device asks for more at once than we keep ready
-        r.lead = min(least, capacity - r.out_block)
+        r.lead = least
+        r.lead_tick = r.tick
     if words[UNDERRUNS] > r.underruns:  # this machine or device needs more in hand: a device that stalls asks for several at once
         r.underruns = words[UNDERRUNS]
         r.lead = max(r.lead, min(r.lead + r.out_block, r.most_lead))
+        r.lead_tick = r.tick
+        if r.lead_tried:
+            r.lead_keep = min(2 * r.lead_keep, LEAD_KEEP_MOST_S * 100)
+            r.lead_tried = 0
+    elif r.lead - r.out_block >= least and r.tick - r.lead_tick >= r.lead_keep:
+        r.lead -= r.out_block
+        r.lead_tick = r.tick
+        r.lead_tried = 1
+
+
+@kernel("i8(i8, i8, i8)")
+def make_blocks(address, time_ns, exactly):
+    """Make blocks while the audio ring has room, or `exactly` so many where that is not below 0; returns how many."""
+    r = carray(pointer_void(address), 1, RENDER_DTYPE)[0]
+    _keep_lead(address)
+    capacity = view_i8(r.audio, WORDS)[CAPACITY]
     for made in range(MOST_BLOCKS):
         if made == exactly or (exactly < 0 and capacity - ring_writable(r.audio) + r.out_block > r.lead):
             return made

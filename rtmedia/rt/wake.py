@@ -52,6 +52,8 @@ WAKES = _FUTEX != 0
 
 def _futex(builder, address, *arguments):  # type: ignore[no-untyped-def]
     """The C library's ``syscall``, whose arguments are of variable number; what it returns is of no interest."""
+    if not WAKES:
+        return
     word = ir.IntType(64)
     function = cgutils.get_or_insert_function(builder.module, ir.FunctionType(word, [word], var_arg=True), "syscall")
     words = [argument if isinstance(argument, ir.Value) else word(argument) for argument in (_FUTEX, address, *arguments)]
@@ -84,28 +86,20 @@ def _futex_wake(typingctx, address):  # type: ignore[no-untyped-def]
     return types.void(types.int64), codegen
 
 
-if WAKES:
-
-    @kernel("void(i8, i8)")
-    def sleep_on(bell, timeout_ns):
-        """Sleep while the bell says ASLEEP, at most `timeout_ns`. The word's low half is what the system looks at."""
-        _futex_wait(bell, ASLEEP, timeout_ns)
-
-    @kernel("void(i8)", keep_gil=True)
-    def wake(bell):
-        """Wake whoever sleeps on the bell."""
-        _futex_wake(bell)
-
-else:
-
-    @kernel("void(i8, i8)")
-    def sleep_on(bell, timeout_ns):
-        """Sleep a little: nobody can wake us."""
+@kernel("void(i8, i8)")
+def sleep_on(bell, timeout_ns):
+    """Sleep while the bell says ASLEEP, at most `timeout_ns`; where nobody can wake us, a little."""
+    if WAKES:
+        _futex_wait(bell, ASLEEP, timeout_ns)  # it looks at the word's low half
+    else:
         sleep_ns(min(timeout_ns, POLL_NS))
 
-    @kernel("void(i8)", keep_gil=True)
-    def wake(bell):
-        """Whoever sleeps wakes by itself."""
+
+@kernel("void(i8)", keep_gil=True)
+def wake(bell):
+    """Wake whoever sleeps on the bell; where that cannot be, they wake by themselves."""
+    if WAKES:
+        _futex_wake(bell)
 
 
 @kernel("void(i8)", keep_gil=True)

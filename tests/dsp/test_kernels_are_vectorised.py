@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -52,9 +53,9 @@ def machine_code(module, name, folder):
     """What ``objdump`` says of a kernel: one line for each instruction."""
     kernel = getattr(import_module(f"rtmedia.{module}"), name)
     assert kernel.address
-    if kernel._path is None or not kernel._path.exists():
+    if kernel._path is None or not Path(kernel._path).exists():
         pytest.skip("kernels cannot be kept on this disk")
-    _, _, code = kernel._path.read_bytes().split(b"\n", 2)
+    _, _, code = Path(kernel._path).read_bytes().split(b"\n", 2)
     object_file = folder / "kernel.o"
     object_file.write_bytes(code)
     done = subprocess.run(["objdump", "-d", "--no-show-raw-insn", str(object_file)], capture_output=True, text=True)

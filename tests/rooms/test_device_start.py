@@ -79,3 +79,56 @@ def test_underruns_make_the_lead_longer_up_to_its_limit():
         line.step(now_ns)
         play_pull(line.play.address, out.ctypes.data, BLOCK, now_ns, now_ns, 0)
     assert line.render.state["lead"][0] == lead + int(LEAD_RISE_MS * RATE_HZ / 1000)
+
+
+def go_on(line, since_ms, blocks):
+    """The device asks every 10 ms, and render follows; returns when it would ask next."""
+    out = np.zeros((BLOCK, 1), np.float32)
+    for k in range(blocks):
+        now_ns = int((since_ms + 10.0 * k) * NS_PER_MS)
+        play_pull(line.play.address, out.ctypes.data, BLOCK, now_ns, now_ns, 0)
+        line.step(now_ns + 10_000)
+    return since_ms + 10.0 * blocks
+
+
+def underrun(line, at_ms):
+    """The device stalled, and asks for more than there is; returns when it would ask next."""
+    out = np.zeros((BLOCK, 1), np.float32)
+    for _ in range(12):
+        play_pull(line.play.address, out.ctypes.data, BLOCK, int(at_ms * NS_PER_MS), int(at_ms * NS_PER_MS), 0)
+    line.step(int(at_ms * NS_PER_MS))
+    return at_ms + 10.0
+
+
+def test_a_lead_that_underruns_raised_comes_down_again_where_it_is_not_needed():
+    line, _ = play_from_the_start([0.0])
+    state = line.render.state
+    lead = int(state["lead"][0])
+    state["lead_keep"] = 50
+    at_ms = go_on(line, underrun(line, START_MS + 5_000.0), 40)
+    assert state["lead"][0] == lead + BLOCK
+    underruns = int(line.play.cell.read()[UNDERRUN_FRAMES])
+    at_ms = go_on(line, at_ms, 200)
+    assert state["lead"][0] == lead
+    assert line.play.cell.read()[UNDERRUN_FRAMES] == underruns
+    go_on(line, underrun(line, at_ms), 1)
+    assert state["lead"][0] == lead + BLOCK
+    assert state["lead_keep"][0] == 100  # it was too early, so the next time is later
+
+
+def test_a_large_request_is_not_remembered_for_ever():
+    line, _ = play_from_the_start([0.0])
+    state = line.render.state
+    lead = int(state["lead"][0])
+    state["lead_keep"] = 20
+    line.play.state["window_frames"] = 100 * BLOCK
+    line.play.state["window"] = int(line.play.state["words"][0][0])
+    out = np.zeros((5 * BLOCK, 1), np.float32)
+    now_ns = (START_MS + 5_000) * NS_PER_MS
+    play_pull(line.play.address, out.ctypes.data, 5 * BLOCK, now_ns, now_ns, 0)
+    line.step(now_ns)
+    assert state["lead"][0] == 6 * BLOCK
+    go_on(line, START_MS + 5_050.0, 90)
+    assert state["lead"][0] == 6 * BLOCK
+    go_on(line, START_MS + 6_000.0, 400)
+    assert state["lead"][0] == lead

@@ -90,16 +90,9 @@ def test_every_message_of_many_writers_arrives_at_a_sleeper_without_a_timeout(wr
 def test_without_a_futex_a_wait_is_a_short_sleep(monkeypatch):
     """What other systems compile, as Python: it sleeps for no longer than a poll, and wakes nobody."""
     slept = []
-    source = {"sleep_ns": slept.append, "POLL_NS": wake.POLL_NS}
-    import inspect
-    import textwrap
-
-    text = inspect.getsource(wake)
-    other = textwrap.dedent(
-        text[text.index("else:\n\n    @kernel") + len("else:\n") : text.index('@kernel("void(i8)", keep_gil=True)\ndef bell_ring')]
-    )
-    exec(other.replace("@kernel", "#"), source)
-    source["sleep_on"](0, 10**9)
-    source["sleep_on"](0, 1_000)
-    source["wake"](0)
+    monkeypatch.setattr(wake, "WAKES", False)
+    monkeypatch.setattr(wake, "sleep_ns", slept.append)
+    wake.sleep_on.py_func(0, 10**9)
+    wake.sleep_on.py_func(0, 1_000)
+    wake.wake.py_func(0)
     assert slept == [wake.POLL_NS, 1_000]
