@@ -218,14 +218,48 @@ class PortAudioSink:
         self._rate_hz = 0
         self._stopping = threading.Event()
         self._writer: threading.Thread | None = None
+        self._beginning: threading.Thread | None = None
+        self._begun: tuple[Any, list[DeviceInfo]] | BaseException | None = None
         self._play: PlayRoom | None = None  # the callback reads its memory: keep it until the stream is closed
+
+    def begin(self) -> None:
+        """Look for the devices on a thread of its own, for `open` to wait for: it takes 50 ms, most of them outside the interpreter."""
+        if sys.platform == "linux":  # elsewhere the system may tie a device to the thread that found it
+            self._beginning = threading.Thread(target=self._begin, name="rtm-devices", daemon=True)
+            self._beginning.start()
+
+    def _begin(self) -> None:
+        try:
+            self._begun = self._initialise()
+        except BaseException as exc:  # `open` raises it
+            self._begun = exc
+
+    def _initialise(self) -> tuple[Any, list[DeviceInfo]]:
+        _quiet_the_libraries()
+        instance = _pyaudio().PyAudio()
+        try:
+            return instance, list_devices(instance)
+        except BaseException:
+            instance.terminate()
+            raise
+
+    def _found(self) -> tuple[Any, list[DeviceInfo]]:
+        """What `begin` found, or what there is now."""
+        if self._beginning is None:
+            return self._initialise()
+        self._beginning.join()
+        self._beginning = None
+        found, self._begun = self._begun, None
+        if isinstance(found, BaseException):
+            raise found
+        assert found is not None
+        return found
 
     def open(self, channels: int, rate_hz: int | None, source_rate_hz: int) -> int:
         """Find the device and open it at its own rate, or at `rate_hz`."""
-        _quiet_the_libraries()
-        self._instance = _pyaudio().PyAudio()
+        self._instance, devices = self._found()
         try:
-            self._info = choose_device(list_devices(self._instance), self._wanted)
+            self._info = choose_device(devices, self._wanted)
             self.device = self._info.name
             if self._info.channels < channels:
                 raise SinkError(
@@ -346,6 +380,11 @@ class PortAudioSink:
 
     def stop(self, timeout_s: float) -> bool:
         """Close the stream, on a thread of its own: a device that is gone may keep the call for ever."""
+        if self._beginning is not None:  # begun, and never opened
+            self._beginning.join(timeout_s)
+            if self._beginning.is_alive():
+                return False
+            self._instance = self._begun[0] if isinstance(self._begun, tuple) else None
         if self._instance is None:
             return True
         self._stopping.set()
