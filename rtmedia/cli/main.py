@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from rtmedia.cli.exits import EPILOG, OK, exit_code, one_line
 from rtmedia.cli.logs import level_number
 from rtmedia.cli.options import Settings, settings_of
+from rtmedia.cli.quick import QuickCommand, spare_validators
 
 #: Each is a function of that name in the module of that name, in the order of the help.
 COMMANDS = ("demo", "play", "serve", "devices", "simulate", "replay", "process", "doctor", "warmup", "bench")
@@ -25,6 +26,10 @@ class Commands(TyperGroup):
 
     A command is imported when it is asked for: what all of them need together takes longer than the shortest of them.
     """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        spare_validators(self.get_params(ctx), settings)
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(COMMANDS)
@@ -59,7 +64,7 @@ class Commands(TyperGroup):
 def _made(name: str) -> Any:
     """The command `name`, with its module."""
     alone = typer.Typer(add_completion=False)
-    alone.command(name, epilog=EPILOG)(getattr(import_module(f"rtmedia.cli.{name}"), name))
+    alone.command(name, cls=QuickCommand, epilog=EPILOG)(getattr(import_module(f"rtmedia.cli.{name}"), name))
     return typer.main.get_command(alone)
 
 
