@@ -35,11 +35,13 @@ def load_line(config: Config) -> None:
     """
     from rtmedia.codec import codec_named
     from rtmedia.presets import effects_of
+    from rtmedia.rt.stamp import looking_once
 
-    for name in ("line", "control", "pool"):
-        import_module(f"rtmedia.rooms.{name}")
-    codec_named(config.codec)
-    effects_of(config.effects)
+    with looking_once():
+        for name in ("line", "control", "pool"):
+            import_module(f"rtmedia.rooms.{name}")
+        codec_named(config.codec)
+        effects_of(config.effects)
 
 
 def make_line(config: Config, device_rate_hz: int) -> Line:

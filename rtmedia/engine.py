@@ -128,7 +128,7 @@ class Engine:
         Raises
         ------
         ConfigError, SinkError
-            Before any thread exists.
+            Before the stream is subscribed; the server may have seen a connection.
         SourceError
             The source refused us and no attempt is left.
         StateError

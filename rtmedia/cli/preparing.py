@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rtmedia.cli.kernels import KernelModule, cold_modules, compile_elsewhere, kernel_modules, load, processors
 from rtmedia.cli.terminal import stderr_console
+from rtmedia.rt.stamp import looking_once
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -59,7 +60,8 @@ def prepare(console: Console | None = None, *, quiet: bool = False) -> None:
     None is a console of standard error, made only if there is something to say.
     """
     modules = kernel_modules()
-    cold = cold_modules(modules)
+    with looking_once():
+        cold = cold_modules(modules)
     if not cold:
         return
     console = console or stderr_console()

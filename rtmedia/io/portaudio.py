@@ -384,6 +384,7 @@ class PortAudioSink:
             self._beginning.join(timeout_s)
             if self._beginning.is_alive():
                 return False
+            self._beginning = None
             self._instance = self._begun[0] if isinstance(self._begun, tuple) else None
         if self._instance is None:
             return True
