@@ -315,7 +315,7 @@ class Engine:
         sink = make_sink(config.sink, config.device)
         if hasattr(sink, "begin"):
             self._sink = sink  # what has begun is stopped, opened or not
-            sink.begin()
+            sink.begin(config.channels, config.device_rate_hz, config.rate_hz)
         load_line(config)
         device_rate_hz = sink.open(config.channels, config.device_rate_hz, config.rate_hz)
         self._sink = sink

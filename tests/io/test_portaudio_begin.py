@@ -46,7 +46,7 @@ def world(monkeypatch):
 
 def test_what_was_begun_is_opened_and_nothing_is_looked_for_twice(world):
     sink = PortAudioSink()
-    sink.begin()
+    sink.begin(1, None, 16_000)
     assert sink.open(1, None, 16_000) == 48_000
     assert sink.device == "card"
     assert world.looked_on == ["rtm-devices"]
@@ -66,7 +66,7 @@ def test_a_sink_may_be_opened_without_a_beginning(world):
 def test_what_fails_meanwhile_is_raised_where_it_is_opened(world, failure):
     world.failure = failure
     sink = PortAudioSink()
-    sink.begin()
+    sink.begin(1, None, 16_000)
     with pytest.raises(type(failure)):
         sink.open(1, None, 16_000)
     assert sink.stop(5.0)
@@ -75,7 +75,7 @@ def test_what_fails_meanwhile_is_raised_where_it_is_opened(world, failure):
 
 def test_what_was_begun_and_never_opened_is_given_back(world):
     sink = PortAudioSink()
-    sink.begin()
+    sink.begin(1, None, 16_000)
     assert sink.stop(5.0)
     assert sink.stop(5.0)
     assert (world.made, world.ended) == (1, 1)
@@ -84,7 +84,7 @@ def test_what_was_begun_and_never_opened_is_given_back(world):
 def test_a_machine_without_a_device_is_told_so_and_keeps_nothing(world):
     world.devices = []
     sink = PortAudioSink()
-    sink.begin()
+    sink.begin(1, None, 16_000)
     with pytest.raises(SinkError, match="no sound output device"):
         sink.open(1, None, 16_000)
     assert (world.made, world.ended) == (1, 1)
