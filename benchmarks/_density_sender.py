@@ -6,8 +6,8 @@
 Its standard input and output are a line each: it says which port it listens on and when all streams are subscribed, is told
 the monotonic time at which the first packet is due, and, when its input closes, says what it did.
 
-Every stream gets 20 ms of 16 kHz speech every 20 ms, all from the same recording but each from another place. The streams are
-spread over the period in slots of 1 ms: a wake-up for each packet would cost more than the packets.
+Every stream gets 20 ms of speech every 20 ms, at 16 kHz or as asked, all from the same recording but each from another place. The
+streams are spread over the period in slots of 1 ms: a wake-up for each packet would cost more than the packets.
 """
 
 from __future__ import annotations
@@ -40,20 +40,21 @@ def phase_ns(stream: int) -> int:
     return stream % SLOTS * (PERIOD_NS // SLOTS)
 
 
-def speech() -> list[bytes]:
+def speech(rate_hz: int = 16_000) -> list[bytes]:
     """20 ms packets of the embedded conversation, little-endian."""
     import numpy as np
 
     from rtmedia.sim.script import conversation
 
-    block = conversation()[0].at(16_000, 1).block[:, 0]
+    block = conversation()[0].at(rate_hz, 1).block[:, 0]
     octets = np.clip(np.rint(block * 32767.0), -32768, 32767).astype("<i2").tobytes()
-    return [octets[at : at + OCTETS] for at in range(0, len(octets) - OCTETS + 1, OCTETS)]
+    size = OCTETS * rate_hz // 16_000
+    return [octets[at : at + size] for at in range(0, len(octets) - size + 1, size)]
 
 
 def ws_frames(packets: list[bytes]) -> list[bytearray]:
     """Binary frames (RFC 6455 section 5.2) with room for the media header."""
-    head = _WS_HEADER.pack(0x82, 126, _MEDIA_HEADER.size + OCTETS)
+    head = _WS_HEADER.pack(0x82, 126, _MEDIA_HEADER.size + len(packets[0]))
     return [bytearray(head + bytes(_MEDIA_HEADER.size) + packet) for packet in packets]
 
 
@@ -117,8 +118,8 @@ def say(**facts: Any) -> None:
 class Sender:
     """Sends everything at its time until `stopping`."""
 
-    def __init__(self, lines: list[socket.socket], wire: str) -> None:
-        packets = speech()
+    def __init__(self, lines: list[socket.socket], wire: str, rate_hz: int) -> None:
+        packets = speech(rate_hz)
         self.frames = ws_frames(packets) if wire == "ws" else rtp_frames(packets)
         self.wire = wire
         self.slots = [[(k, lines[k], k * 37) for k in range(slot, len(lines), SLOTS)] for slot in range(SLOTS)]
@@ -165,7 +166,7 @@ class Sender:
 
 def main(asked: dict[str, Any]) -> None:
     lines = accept(asked["streams"]) if asked["wire"] == "ws" else connected(asked["ports"])
-    sender = Sender(lines, asked["wire"])
+    sender = Sender(lines, asked["wire"], asked.get("rate_hz", 16_000))
     say(ready=True)
     first_ns = json.loads(sys.stdin.readline())["first_ns"]
 

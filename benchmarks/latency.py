@@ -149,11 +149,11 @@ class Stage:
 
     def engine(self, settings: dict[str, Any]) -> tuple[Played, list[Heard]]:
         with self._server() as server, self._sound.record(self._folder / "monitor.f32") as recording:
-            # The recorder has asked for its latency, and the sink is set to the least that anybody asks for.
-            self.sink_ms = self._sound.sink_latency_ms()
             played = play(
                 self._sound.env, self._folder, seconds=self._seconds, timeout_s=300.0, source=server.media_url, reconnect=0, **settings
             )
+            # The sink is set to the least that anybody asks for; it takes a while until the recorder's wish is.
+            self.sink_ms = self._sound.sink_latency_ms()
         return played, chirps_heard(recording, self._sent())
 
     def peer(self, name: str) -> list[Heard]:

@@ -26,9 +26,24 @@ from rtmedia.dsp.simd import LANES, dot_f4, four_dots_f4
 from rtmedia.dsp.state import header_dtype, make_state
 from rtmedia.errors import ConfigError
 from rtmedia.ports import RATES_HZ, Block
+from rtmedia.rt.builtin import (
+    API_DTYPE,
+    CHANGEABLE,
+    READABLE,
+    builtin,
+    call_0,
+    call_1,
+    call_2,
+    call_7,
+    data_of,
+    is_array,
+    length_of,
+    memory_for,
+    memory_of,
+)
 from rtmedia.rt.kernel import kernel, pointer_void
 from rtmedia.rt.later import carray
-from rtmedia.rt.memory import is_block, view_block
+from rtmedia.rt.memory import is_block, view_block, view_i8
 
 #: Taps per phase at the lower of the two rates: 1.5 ms of delay at 16 kHz.
 TAPS = 48
@@ -202,6 +217,49 @@ def resample_over(state_address, block, out):
     return resample(state_address, block.ctypes.data, block.shape[0], out.ctypes.data)
 
 
+_PROCESS_DTYPE = np.dtype(
+    [
+        *API_DTYPE.descr,
+        *((name, "i8") for name in ("frames_for", "change", "state", "channels", "array_class", "dtype", "kept")),
+    ]
+)
+
+
+@kernel("b1(i8, i8, i8)", inline=True)
+def _is_block(given, memory, flags):
+    p = carray(pointer_void(memory), 1, _PROCESS_DTYPE)[0]
+    return is_array(given, p.array_class, p.dtype, 2, flags) and length_of(given, 1) == p.channels
+
+
+@kernel("i8(i8, i8, i8)")
+def python_frames_for(me, arguments, count):
+    """frames_for(block) -> frames that it will give, or -1"""
+    p = carray(pointer_void(memory_of(me)), 1, _PROCESS_DTYPE)[0]
+    frames = -1
+    if count == 1:
+        block = view_i8(arguments, 1)[0]
+        if _is_block(block, memory_of(me), READABLE):
+            frames = call_2(p.frames_for, p.state, length_of(block, 0))
+    return call_1(p.from_int64, frames)
+
+
+@kernel("i8(i8, i8, i8)")
+def python_change(me, arguments, count):
+    """change(block, out) -> frames given, or -1; `out` must hold what `python_frames_for` said; without the interpreter's lock"""
+    p = carray(pointer_void(memory_of(me)), 1, _PROCESS_DTYPE)[0]
+    given = -1
+    if count == 2:
+        arrays = view_i8(arguments, 2)
+        block, out = arrays[0], arrays[1]
+        fits = _is_block(block, memory_of(me), READABLE) and _is_block(out, memory_of(me), CHANGEABLE)
+        if fits and length_of(out, 0) >= call_2(p.frames_for, p.state, length_of(block, 0)):
+            source, target, frames, room = data_of(block), data_of(out), length_of(block, 0), length_of(out, 0)
+            thread = call_0(p.save_thread)
+            given = call_7(p.change, p.state, source, frames, p.channels, target, room, p.channels)
+            call_1(p.restore_thread, thread)
+    return call_1(p.from_int64, given)
+
+
 class RateInstance:
     """One stream's change of rate at work: its record of state, as it was made, and the two kernels that work on it.
 
@@ -228,16 +286,27 @@ class RateInstance:
     ) -> None:
         self.state = state
         self.channels = channels
-        self._frames_for: Callable[[int, int], int] = frames_for.unchecked
-        self._change: Callable[[int, Block, Block], int] = change.unchecked  # `process` looks at the block itself
         self.state_address = int(state.ctypes.data)
         self._initial = state.tobytes()
+        memory = memory_for(
+            _PROCESS_DTYPE,
+            {"frames_for": frames_for.address, "change": change.address, "state": self.state_address, "channels": channels},
+            array_class=np.ndarray,
+            dtype=np.dtype(np.float32),
+            kept=(frames_for, change, state),
+        )
+        self._frames_for: Callable[[Block], int] = builtin(python_frames_for, memory)
+        self._change: Callable[[Block, Block], int] = builtin(python_change, memory)
 
     def process(self, block: Block) -> Block:
         """A new block at the other rate; `block` may have any length."""
-        check_block(block, self.channels)
-        out: Block = np.empty((self._frames_for(self.state_address, block.shape[0]), self.channels), np.float32)
-        self._change(self.state_address, block, out)
+        frames = self._frames_for(block)
+        if frames < 0:  # another class of array, or one that is not aligned, may be right all the same
+            check_block(block, self.channels)
+            block = np.array(block, np.float32, order="C")
+            frames = self._frames_for(block)
+        out: Block = np.empty((frames, self.channels), np.float32)
+        self._change(block, out)
         return out
 
     def reset(self) -> None:

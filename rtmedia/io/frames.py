@@ -13,6 +13,7 @@ payload is waited for.
 
 from __future__ import annotations
 
+import ctypes
 from typing import NamedTuple
 
 CONTINUED, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
@@ -62,6 +63,8 @@ class MessageReader:
         self._limit = message_limit_octets
         self._octets = self._own = bytearray(max(buffer_octets, 2 * _LEAST_ROOM_OCTETS))
         self._view = self._own_view = memoryview(self._own)
+        self._addressed: bytearray | None = None  # whose address is known
+        self._address = 0
         self._at = 0  # the first octet that was not taken
         self._end = 0  # behind the last that was read
         self._need = 0  # octets of the frame at `_at`, once its header is known
@@ -88,6 +91,14 @@ class MessageReader:
             self._view[:have] = self._view[at:end]
             self._at, self._end = 0, have
         return self._view[self._end :]
+
+    def place(self) -> tuple[int, int]:
+        """Address and length of `room`, for compiled code; good until anything else is called."""
+        room = self.room()
+        if self._octets is not self._addressed:
+            self._addressed = self._octets
+            self._address = ctypes.addressof(ctypes.c_char.from_buffer(self._octets))
+        return self._address + self._end, len(room)
 
     def filled(self, count: int) -> None:
         """`count` octets were written to the front of `room`."""

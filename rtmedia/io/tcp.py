@@ -241,6 +241,11 @@ class TcpStream:
             # The end, an error, a signal: the socket's own words for it follow.
         return self._recv_into_asking(room)
 
+    def took(self, octets: int, read_ns: int) -> None:
+        """Somebody else has read so many from the socket, at that time."""
+        self.octets_received += octets
+        self.read_ns = read_ns
+
     def _recv_into_asking(self, room: memoryview) -> int:
         """Read with the interpreter's own functions: TLS, and systems without `Receiver`.
 
@@ -317,6 +322,11 @@ class TcpStream:
     def files(self) -> tuple[int, int]:
         """Numbers of the files that say that there is something to read, or that `abort` was called."""
         return self.fileno(), self._wake_out.fileno()
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether what the socket gives is not yet what was sent."""
+        return self._pending is not None
 
     @property
     def holds_more(self) -> bool:

@@ -6,7 +6,7 @@ packet than a thread that sleeps on its socket. All others are *served*: their t
 thread here, which sleeps on all sockets at once, and itself sleeps until they are given back::
 
     engine's thread    connect ─▶ serve(…) ─────────── sleeps ───────────▶ what ended it ─▶ again, or the end
-    rtm-sockets                     └▶ select ─▶ read one ─▶ take its messages ─▶ the next ─▶ …
+    rtm-sockets                     └▶ wait for all, and read (`rtmedia.io.gather`) ─▶ take one's messages ─▶ the next's ─▶ …
 
 Each packet of a thread of its own costs two changes of thread and one wait for the interpreter, which with hundreds of
 them is nearly always somebody else's. Here one waiting answers for all packets that have come.
@@ -19,13 +19,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import selectors
 import socket
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Protocol
+
+from rtmedia.io.gather import ASK, Gatherer, Selected
 
 #: So many connections of a process read themselves.
 FEW = 4
@@ -41,11 +42,15 @@ class Shareable(Protocol):
     """What a connection must be able to do."""
 
     def files(self) -> tuple[int, ...]:
-        """Numbers of the files that say that there is something to read, or that ``abort`` was called."""
+        """Numbers of the files that say that there is something to read (the first), or that ``abort`` was called."""
         ...
 
-    def arrivals(self) -> Iterator[Received]:
-        """What has come, without waiting."""
+    def place(self) -> tuple[int, int]:
+        """Address and length of where what comes next may be written; 0 and 0: the connection reads for itself."""
+        ...
+
+    def arrivals(self, octets: int, read_ns: int) -> Iterator[Received]:
+        """What has come, without waiting. `octets` of it were read into `place`, at `read_ns`; 0: ask the socket."""
         ...
 
     def look_after(self) -> None:
@@ -74,10 +79,11 @@ class _Server:
     def __init__(self) -> None:
         self.served: set[_Lent] = set()
         self.coming: deque[_Lent] = deque()
-        self._selector = selectors.DefaultSelector()
+        self._sockets: Gatherer | Selected = Gatherer() if Gatherer.works_here() else Selected()
+        self._lent: dict[int, _Lent] = {}  # by the number of each of its files
         self._bell_in, self._bell_out = socket.socketpair()
         self._bell_out.setblocking(False)
-        self._selector.register(self._bell_out, selectors.EVENT_READ)
+        self._sockets.register(self._bell_out.fileno())
         threading.Thread(target=self._run, name="rtm-sockets", daemon=True).start()
 
     def ring(self) -> None:
@@ -87,13 +93,15 @@ class _Server:
         look_ns = time.monotonic_ns()
         try:
             while True:
-                for key, _ in self._selector.select(LOOK_S):
-                    lent = key.data
-                    if lent is not None:
-                        if not lent.is_over:  # by another of its files
-                            self._serve(lent)
+                rung = False
+                for file, octets, read_ns in self._sockets.wait(LOOK_S):
+                    lent = self._lent.get(file)
+                    if lent is not None:  # None: given back meanwhile, by another of its files
+                        self._serve(lent, octets, read_ns)
                     else:
-                        self._welcome()
+                        rung = True
+                if rung:  # not before: who comes now may have the number of a file that is gone
+                    self._welcome()
                 now_ns = time.monotonic_ns()
                 if now_ns - look_ns >= LOOK_S * 1e9:
                     look_ns = now_ns
@@ -108,7 +116,7 @@ class _Server:
                 lent.done.set()
             raise
         finally:
-            self._selector.close()
+            self._sockets.close()
             self._bell_in.close()
             self._bell_out.close()
 
@@ -119,21 +127,23 @@ class _Server:
             lent = self.coming.popleft()
             try:
                 for file in lent.files:
-                    self._selector.register(file, selectors.EVENT_READ, lent)
+                    self._sockets.register(file)
+                    self._lent[file] = lent
             except (OSError, ValueError):
                 lent.is_refused = True
                 self._give_back(lent, None)
             else:
                 self.served.add(lent)
-                self._serve(lent)  # what came right behind the handshake
+                self._serve(lent, ASK, 0)  # what came right behind the handshake
 
-    def _serve(self, lent: _Lent) -> None:
-        take = lent.take
+    def _serve(self, lent: _Lent, octets: int, read_ns: int) -> None:
+        connection, take = lent.connection, lent.take
         try:
-            for received in lent.connection.arrivals():
+            for received in connection.arrivals(max(0, octets), read_ns):
                 if take(received):
                     self._give_back(lent, None)
                     return
+            self._sockets.place(lent.files[0], *connection.place())
         except BaseException as exc:
             self._give_back(lent, exc)
 
@@ -149,8 +159,8 @@ class _Server:
         lent.is_over = True
         lent.failure = failure
         for file in lent.files:
-            with contextlib.suppress(KeyError, ValueError, OSError):
-                self._selector.unregister(file)
+            if self._lent.pop(file, None) is not None:
+                self._sockets.unregister(file)
         self.served.discard(lent)
         lent.done.set()  # last: from now on its files may belong to somebody else
 

@@ -260,8 +260,17 @@ class WebSocketConnection:
                     if now_ns >= deadline_ns:
                         return None
 
-    def arrivals(self) -> Iterator[tuple[str | memoryview, int]]:
+    def place(self) -> tuple[int, int]:
+        """Address and length of the memory that what comes next may be read into; 0 and 0 where it has to be decrypted."""
+        return (0, 0) if self._stream.is_encrypted else self._reader.place()
+
+    def arrivals(self, octets: int = 0, read_ns: int = 0) -> Iterator[tuple[str | memoryview, int]]:
         """What has come, as `receive` gives it out, without waiting: for one thread that reads many connections.
+
+        Parameters
+        ----------
+        octets, read_ns
+            How many were read into `place`, and when; 0: the socket is to be asked.
 
         Raises
         ------
@@ -270,7 +279,10 @@ class WebSocketConnection:
         """
         stream, reader = self._stream, self._reader
         self._patience_s = 0.0
-        has_read = False
+        has_read = octets > 0
+        if has_read:
+            stream.took(octets, read_ns)
+            reader.filled(octets)
         while True:
             arrival_ns = stream.read_ns
             while True:

@@ -35,8 +35,8 @@ from rtmedia.rooms.render import (
     Render,
     render_step,
 )
-from rtmedia.rt.memory import store_word
 from rtmedia.rt.ring import FrameRing
+from rtmedia.rt.words import store_word
 from rtmedia.units import frames_of_ms, ms_of_frames
 
 #: What a device may ask for at once and still be given whole: several times what any is known to, and the audio ring, which is

@@ -19,10 +19,11 @@ from rtmedia.rt.cell import Cell, cell_write
 from rtmedia.rt.clock import now_ns
 from rtmedia.rt.kernel import callback, kernel, load_acquire, pointer_void, store_release
 from rtmedia.rt.later import carray
-from rtmedia.rt.memory import aligned_zeros, load_word, store_word, view_block, view_f8, view_i8
+from rtmedia.rt.memory import aligned_zeros, view_block, view_f8, view_i8
 from rtmedia.rt.ring import FrameRing, RecordRing, ring_claim, ring_commit, ring_read
 from rtmedia.rt.thread import thread_id
 from rtmedia.rt.wake import call_room
+from rtmedia.rt.words import load_word, store_word
 
 FADE_MS = 2.5  # to silence at an underrun, and back: long enough not to click, short enough not to blur
 

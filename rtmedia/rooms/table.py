@@ -20,8 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from rtmedia.errors import StateError
-from rtmedia.rt.memory import aligned_zeros, load_word, store_word
+from rtmedia.rt.memory import aligned_zeros
 from rtmedia.rt.wake import Bell
+from rtmedia.rt.words import load_word, store_word
 
 #: Rooms in one table; far above what a machine can carry, and 64 KiB.
 PLACES = 4_096

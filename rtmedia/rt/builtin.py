@@ -5,8 +5,10 @@ what a ring takes. A built-in function is given its arguments as they lie (``MET
 them apart as a C extension would: with the interpreter's C functions, called through their addresses. All that is used
 here belongs to the stable ABI (PEP 384), so nothing depends on the interpreter's version or the way it was built.
 
-The function's memory is an array: its ``self``. Where an array's data lies is NumPy's documented layout, the same that
-`rtmedia.rt.entry` relies on.
+The function's memory is an array: its ``self``. A kernel that is given an array looks at the object itself (`is_array`): its class,
+dtype, dimensions and flags cost no call. Where they lie is NumPy's documented layout (``PyArrayObject_fields``, the same in NumPy 1
+and 2), which `rtmedia.rt.entry` relies on too. What is not exactly what the kernel takes it gives back to Python, which looks again and
+says what is wrong.
 
 This is for the Python side of the audio path only, which holds the interpreter anyway. No compiled loop calls any of it.
 """
@@ -15,7 +17,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,13 @@ from rtmedia.rt.memory import view_i8
 _FASTCALL = 0x0080
 #: Behind an object's head, an array has the address of its data.
 _HEAD = object.__basicsize__
+#: The last word of the head is the address of the object's class, in every build of the interpreter.
+_CLASS = _HEAD - 8
+#: Words behind an array's head; the number of dimensions and the flags are C's ``int``.
+_DATA, _NDIM, _LENGTHS, _DTYPE, _FLAGS = 0, 1, 2, 5, 6
+_INT = 0xFFFFFFFF
+#: What an array must be (``NPY_ARRAY_C_CONTIGUOUS`` and so on) to be read, and to be changed, where it lies.
+READABLE, CHANGEABLE = 0x0101, 0x0501
 
 _API_NAMES = {
     "as_int64": "PyLong_AsLongLong",
@@ -39,6 +48,12 @@ _API_NAMES = {
     "release_buffer": "PyBuffer_Release",
     "save_thread": "PyEval_SaveThread",
     "restore_thread": "PyEval_RestoreThread",
+    "keep": "Py_IncRef",
+    "let_go": "Py_DecRef",
+    "new_bytes": "PyBytes_FromStringAndSize",
+    "bytes_at": "PyBytes_AsString",
+    "new_tuple": "PyTuple_New",
+    "set_item": "PyTuple_SetItem",
 }
 #: Addresses of the interpreter's functions; goes into a built-in function's memory.
 API_DTYPE = np.dtype([(name, "i8") for name in _API_NAMES])
@@ -55,6 +70,28 @@ def python_api(record: npt.NDArray[Any]) -> None:
     """Fill the fields of `API_DTYPE` in a record."""
     for name, symbol in _API_NAMES.items():
         record[name] = address_of(getattr(ctypes.pythonapi, symbol))
+
+
+def memory_for(seen: np.dtype[Any], numbers: Mapping[str, int], /, **objects: object) -> npt.NDArray[Any]:
+    """The memory of a built-in function.
+
+    Parameters
+    ----------
+    seen
+        The dtype that the kernel sees: words only, those of `API_DTYPE` first.
+    numbers
+        Values of its fields.
+    objects
+        What a kernel knows by address, which is its field's value: kept alive by the memory, and so by the function. It must not
+        lead back to the function: the garbage collector does not look into arrays.
+    """
+    made = np.zeros(1, [(name, "O" if name in objects else "i8") for name in seen.names or ()])
+    python_api(made)
+    for name, number in numbers.items():
+        made[name] = number
+    for name, thing in objects.items():
+        made[name][0] = thing
+    return made
 
 
 class _MethodDef(ctypes.Structure):
@@ -95,6 +132,27 @@ def memory_of(me):
     return view_i8(me + _HEAD, 1)[0]
 
 
+@kernel("b1(i8, i8, i8, i8, i8)", inline=True)
+def is_array(given, array_class, dtype, ndim, flags):
+    """Whether an object is an array of just this class, dtype object and number of dimensions, with all of these flags."""
+    if view_i8(given + _CLASS, 1)[0] != array_class:
+        return False
+    fields = view_i8(given + _HEAD, _FLAGS + 1)
+    return (fields[_NDIM] & _INT) == ndim and fields[_DTYPE] == dtype and (fields[_FLAGS] & flags) == flags
+
+
+@kernel("i8(i8)", inline=True)
+def data_of(array):
+    """Address of an array's data."""
+    return view_i8(array + _HEAD, 1)[_DATA]
+
+
+@kernel("i8(i8, i8)", inline=True)
+def length_of(array, axis):
+    """How long an array is; it must have such an axis."""
+    return view_i8(view_i8(array + _HEAD, _FLAGS)[_LENGTHS], axis + 1)[axis]
+
+
 def _caller(count: int) -> Any:
     def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
         word = ir.IntType(64)
@@ -114,6 +172,18 @@ def call_0(typingctx, function):  # type: ignore[no-untyped-def]
 def call_1(typingctx, function, a):  # type: ignore[no-untyped-def]
     """``int64 (*)(int64)`` at an address; the result of a function without one means nothing."""
     return _caller(1)
+
+
+@intrinsic
+def call_2(typingctx, function, a, b):  # type: ignore[no-untyped-def]
+    """``int64 (*)(int64, int64)`` at an address."""
+    return _caller(2)
+
+
+@intrinsic
+def call_7(typingctx, function, a, b, c, d, e, f, g):  # type: ignore[no-untyped-def]
+    """``int64 (*)(int64, ...)`` of seven arguments, at an address."""
+    return _caller(7)
 
 
 @intrinsic

@@ -13,12 +13,16 @@ and without each ordering.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 
 from rtmedia.errors import ConfigError
+from rtmedia.rt.builtin import API_DTYPE, builtin, call_1, call_2, call_3, memory_for, memory_of
 from rtmedia.rt.clock import sleep_ns
-from rtmedia.rt.kernel import kernel, load_acquire, store_release
+from rtmedia.rt.kernel import kernel, load_acquire, pointer_void, store_release
+from rtmedia.rt.later import carray
 from rtmedia.rt.memory import aligned_zeros, view_i8
 
 VERSION = 0
@@ -54,6 +58,35 @@ def cell_read(cell, words, tries):
     return 0
 
 
+_PYTHON_DTYPE = np.dtype([*API_DTYPE.descr, *((name, "i8") for name in ("cell", "words", "none", "kept"))])
+_TRIES = 1000
+
+
+@kernel("i8(i8, i8, i8)")
+def python_read(me, arguments, count):
+    """read() -> the words, from one version, or None after many disturbed attempts"""
+    p = carray(pointer_void(memory_of(me)), 1, _PYTHON_DTYPE)[0]
+    copy = call_2(p.new_bytes, 0, p.words * 8)  # memory of this call's own: any thread may read
+    if copy == 0:
+        return 0
+    words = view_i8(call_1(p.bytes_at, copy), p.words)
+    if cell_read(p.cell, words, _TRIES):
+        found = call_1(p.new_tuple, p.words)
+        if found != 0:
+            for i in range(p.words):
+                word = call_1(p.from_int64, words[i])
+                if word == 0:
+                    call_1(p.let_go, found)
+                    found = 0
+                    break
+                call_3(p.set_item, found, i, word)
+    else:
+        found = p.none
+        call_1(p.keep, found)
+    call_1(p.let_go, copy)
+    return found
+
+
 class Cell:
     """Memory of one cell of `count` 64-bit integers; floats travel as integers of a stated unit."""
 
@@ -63,6 +96,8 @@ class Cell:
         self.count = count
         self.memory: npt.NDArray[np.int64] = aligned_zeros(FIRST + count, np.int64)
         self.address = int(self.memory.ctypes.data)
+        memory = memory_for(_PYTHON_DTYPE, {"cell": self.address, "words": count}, none=None, kept=self.memory)
+        self._read: Callable[[], tuple[int, ...] | None] = builtin(python_read, memory)
 
     def write(self, *words: int) -> None:
         """Publish. Thread: the one writer, when that is Python."""
@@ -72,8 +107,7 @@ class Cell:
 
     def read(self) -> tuple[int, ...]:
         """The newest words, from one version. Thread: any."""
-        words = np.empty(self.count, np.int64)
-        while not cell_read(self.address, words, 1000):
+        while (words := self._read()) is None:
             # The writer is inside for nanoseconds; a thousand misses mean that it lost its core there: let it have ours.
             sleep_ns(50_000)
-        return tuple(words.tolist())
+        return words

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from rtmedia.rt.kernel import kernel, load_acquire, pointer_f4, pointer_f8, pointer_i8, pointer_u1, store_release
+from rtmedia.rt.kernel import kernel, pointer_f4, pointer_f8, pointer_i8, pointer_u1
 from rtmedia.rt.later import carray
 
 
@@ -81,18 +81,6 @@ def reserved_zeros(shape: int | tuple[int, ...], dtype: Any, ready_octets: int) 
     raw = np.frombuffer(pages, np.uint8)
     raw[:ready_octets] = 0
     return raw.view(dtype).reshape(shape)
-
-
-@kernel("void(i8[::1], i8, i8)")
-def store_word(words, index, value):
-    """``words[index] = value`` with release, for Python's side of a page that compiled code watches."""
-    store_release(words, index, value)
-
-
-@kernel("i8(i8[::1], i8)")
-def load_word(words, index):
-    """``words[index]`` with acquire, for Python's side of a page that compiled code writes."""
-    return load_acquire(words, index)
 
 
 _SAMPLE = np.dtype(np.float32)

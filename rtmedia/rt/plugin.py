@@ -10,6 +10,7 @@ are being written, and a kernel that meets it there keeps what it has until its 
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,10 @@ import numpy.typing as npt
 
 from rtmedia.errors import ConfigError
 from rtmedia.ports import Block, Format
-from rtmedia.rt.kernel import call_codec, call_effect, kernel, load_acquire, store_release
-from rtmedia.rt.memory import aligned_zeros, is_block, view_f4, view_i8
+from rtmedia.rt.builtin import API_DTYPE, CHANGEABLE, builtin, call_0, call_1, data_of, is_array, length_of, memory_for, memory_of
+from rtmedia.rt.kernel import call_codec, call_effect, kernel, load_acquire, pointer_void, store_release
+from rtmedia.rt.later import carray
+from rtmedia.rt.memory import aligned_zeros, view_f4, view_i8
 
 MAX_WISHES = 14
 #: The common head of every effect's state; a state's dtype starts with these fields.
@@ -33,23 +36,30 @@ def run_effect(function, block, frames, channels, state):
     call_effect(function, block, frames, channels, state)
 
 
-@kernel("b1(i8, f4[:, ::1])")
-def run_effect_over(call, block):
-    """Call an effect over a block of any length, in pieces; False where the block has other channels.
-
-    What to call lies at address `call`: function, channels, most frames, state. Each argument costs Python 0.2 us.
-    """
-    words = view_i8(call, 4)
-    function, channels, max_frames, state = words[0], words[1], words[2], words[3]
-    if block.shape[1] != channels:
-        return False
-    for start in range(0, block.shape[0], max_frames):
-        frames = min(max_frames, block.shape[0] - start)
-        call_effect(function, block.ctypes.data + start * channels * 4, frames, channels, state)
-    return True
+_PROCESS_DTYPE = np.dtype(
+    [
+        *API_DTYPE.descr,
+        *((name, "i8") for name in ("function", "state", "channels", "max_frames", "array_class", "dtype", "kept")),
+    ]
+)
 
 
-_run_effect_over = run_effect_over.unchecked  # type: ignore[attr-defined]  # `Instance.process` looks itself
+@kernel("i8(i8, i8, i8)")
+def python_process(me, arguments, count):
+    """process(block) -> whether it could: the effect over a block of any length, in pieces, without the interpreter's lock"""
+    p = carray(pointer_void(memory_of(me)), 1, _PROCESS_DTYPE)[0]
+    could = False
+    if count == 1:
+        block = view_i8(arguments, 1)[0]
+        could = is_array(block, p.array_class, p.dtype, 2, CHANGEABLE) and length_of(block, 1) == p.channels
+        if could:
+            data, length = data_of(block), length_of(block, 0)
+            thread = call_0(p.save_thread)
+            for start in range(0, length, p.max_frames):
+                frames = min(p.max_frames, length - start)
+                call_effect(p.function, data + start * p.channels * 4, frames, p.channels, p.state)
+            call_1(p.restore_thread, thread)
+    return call_1(p.from_bool, could)
 
 
 @kernel("i8(i8, i8, i8, i8, i8, i8)")
@@ -141,15 +151,19 @@ class Instance:
         self._initial = zlib.compress(state.tobytes(), 1)  # nearly all of it is zeros
         # Asked for once: NumPy takes longer to tell an address than some effects take for a block.
         self.state_address = int(state.ctypes.data)
-        self._call = np.array([self.address, format.channels, max_frames, self.state_address], np.int64)
-        self._call_address = int(self._call.ctypes.data)
+        numbers = {"function": self.address, "state": self.state_address, "channels": format.channels, "max_frames": max_frames}
+        kept = (function, state)
+        memory = memory_for(_PROCESS_DTYPE, numbers, array_class=np.ndarray, dtype=np.dtype(np.float32), kept=kept)
+        self._process: Callable[[Block], bool] = builtin(python_process, memory)
 
     def __getstate__(self) -> Any:
         raise TypeError("an effect at work is bound to its memory's address and cannot be copied: make another from its description")
 
     def process(self, block: Block) -> None:
         """Work on `block` in place, in pieces of at most ``max_frames``."""
-        if not (is_block(block) and block.flags.carray and _run_effect_over(self._call_address, block)):
+        if self._process(block):
+            return
+        if not isinstance(block, np.ndarray) or type(block) is np.ndarray or not self._process(block.view(np.ndarray)):
             raise ConfigError(
                 f"block is {getattr(block, 'dtype', type(block).__name__)} {getattr(block, 'shape', '')}; "
                 f"this effect changes C-ordered float32 (frames, {self.format.channels}) in place: "

@@ -37,6 +37,7 @@ STRETCH    nobody  elements from one rewind to the next look
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,9 @@ import numpy.typing as npt
 
 from rtmedia.errors import ConfigError
 from rtmedia.ports import Block
-from rtmedia.rt.kernel import copy_octets, kernel, load_acquire, store_release
+from rtmedia.rt.builtin import API_DTYPE, CHANGEABLE, READABLE, builtin, call_1, data_of, is_array, length_of, memory_for, memory_of
+from rtmedia.rt.kernel import copy_octets, kernel, load_acquire, pointer_void, store_release
+from rtmedia.rt.later import carray
 from rtmedia.rt.memory import aligned_zeros, reserved_zeros, view_i8
 
 WRITTEN, SEEN_READ, REFUSED, BASE, LOOK = 0, 1, 2, 3, 4
@@ -236,34 +239,77 @@ def ring_skip(ring, count):
     return max(gone, 0)
 
 
-# From Python an array goes to numba as it is: asking it for its address costs several times the whole copy.
-# -1: the block has another number of channels than the ring.
+# Python's side: built-in functions, because ctypes costs several times the whole copy. All of a ring's share one memory.
+# -1: look at what was given, it is not what this ring takes.
+
+_PYTHON_DTYPE = np.dtype([*API_DTYPE.descr, *((name, "i8") for name in ("ring", "columns", "array_class", "dtype", "kept"))])
 
 
-@kernel("i8(i8, f4[:, ::1])", keep_gil=True)
-def _write_block(ring, block):
-    if block.shape[1] * 4 != view_i8(ring, WORDS)[WIDTH]:
-        return -1
-    return ring_write(ring, block.ctypes.data, block.shape[0])
+@kernel("b1(i8, i8, i8)", inline=True)
+def _fits(given, memory, flags):
+    """Whether an object is an array of this ring's elements: frames in rows, all others in a row."""
+    p = carray(pointer_void(memory), 1, _PYTHON_DTYPE)[0]
+    if p.columns == 0:
+        return is_array(given, p.array_class, p.dtype, 1, flags)
+    return is_array(given, p.array_class, p.dtype, 2, flags) and length_of(given, 1) == p.columns
 
 
-@kernel("i8(i8, f4[:, ::1])", keep_gil=True)
-def _read_block(ring, out):
-    if out.shape[1] * 4 != view_i8(ring, WORDS)[WIDTH]:
-        return -1
-    return ring_read(ring, out.ctypes.data, out.shape[0])
+@kernel("i8(i8, i8, i8)")
+def python_readable(me, arguments, count):
+    """readable() -> elements waiting"""
+    p = carray(pointer_void(memory_of(me)), 1, _PYTHON_DTYPE)[0]
+    return call_1(p.from_int64, ring_readable(p.ring))
 
 
-@kernel("i8(i8, u1[::1], i8)", keep_gil=True)
-def _read_octets(ring, target, count):
-    return ring_read(ring, target.ctypes.data, count)
+@kernel("i8(i8, i8, i8)")
+def python_writable(me, arguments, count):
+    """writable() -> elements that fit"""
+    p = carray(pointer_void(memory_of(me)), 1, _PYTHON_DTYPE)[0]
+    return call_1(p.from_int64, ring_writable(p.ring))
+
+
+@kernel("i8(i8, i8, i8)")
+def python_write(me, arguments, count):
+    """write(elements) -> how many fitted, or -1"""
+    p = carray(pointer_void(memory_of(me)), 1, _PYTHON_DTYPE)[0]
+    fitted = -1
+    if count == 1:
+        given = view_i8(arguments, 1)[0]
+        if _fits(given, memory_of(me), READABLE):
+            fitted = ring_write(p.ring, data_of(given), length_of(given, 0))
+    return call_1(p.from_int64, fitted)
+
+
+@kernel("i8(i8, i8, i8)")
+def python_write_one(me, arguments, count):
+    """write_one(array of one element) -> whether it fitted, or -1"""
+    p = carray(pointer_void(memory_of(me)), 1, _PYTHON_DTYPE)[0]
+    fitted = -1
+    if count == 1:
+        given = view_i8(arguments, 1)[0]
+        if _fits(given, memory_of(me), READABLE) and length_of(given, 0) == 1:
+            fitted = ring_write(p.ring, data_of(given), 1)
+    return call_1(p.from_int64, fitted)
+
+
+@kernel("i8(i8, i8, i8)")
+def python_read(me, arguments, count):
+    """read(out) -> how many elements there were, or -1"""
+    p = carray(pointer_void(memory_of(me)), 1, _PYTHON_DTYPE)[0]
+    taken = -1
+    if count == 1:
+        given = view_i8(arguments, 1)[0]
+        if _fits(given, memory_of(me), CHANGEABLE):
+            taken = ring_read(p.ring, data_of(given), length_of(given, 0))
+    return call_1(p.from_int64, taken)
 
 
 class _Ring:
     """Control words and store of one ring; the memory lives as long as this object."""
 
-    def __init__(self, capacity: int, dtype: Any, columns: int = 1) -> None:
+    def __init__(self, capacity: int, dtype: Any, columns: int = 0) -> None:
         self.dtype = np.dtype(dtype)
+        width = self.dtype.itemsize * max(1, columns)
         if capacity < 2 or capacity & (capacity - 1):
             raise ConfigError(f"a ring's capacity is {capacity}; it must be a power of two and at least 2")
         if self.dtype.hasobject or not self.dtype.itemsize:
@@ -272,16 +318,19 @@ class _Ring:
         self.store = reserved_zeros((capacity, columns) if columns > 1 else (capacity,), self.dtype, READY_OCTETS)
         self.control: npt.NDArray[np.int64] = aligned_zeros(WORDS, np.int64)
         self.control[CAPACITY] = capacity
-        self.control[WIDTH] = self.dtype.itemsize * columns
+        self.control[WIDTH] = width
         self.control[STORE] = self.store.ctypes.data
-        self.control[STRETCH] = max(1, REWIND_OCTETS // int(self.control[WIDTH]))
+        self.control[STRETCH] = max(1, REWIND_OCTETS // width)
         self.control[LOOK] = self.control[STRETCH] if self.store.nbytes > REWIND_OCTETS else NEVER
         self.address = int(self.control.ctypes.data)
+        numbers = {"ring": self.address, "columns": columns}
+        self._memory = memory_for(_PYTHON_DTYPE, numbers, array_class=np.ndarray, dtype=self.dtype, kept=(self.control, self.store))
+        self._readable: Callable[[], int] = builtin(python_readable, self._memory)
 
     @property
     def readable(self) -> int:
         """Elements waiting. Thread: the reader."""
-        return int(ring_readable(self.address))
+        return self._readable()
 
     @property
     def writable(self) -> int:
@@ -310,7 +359,7 @@ class FrameRing(_Ring):
 
     Notes
     -----
-    Thread: one thread writes, one reads.   Real-time: yes; from Python each call allocates its wrappers.
+    Thread: one thread writes, one reads.   Real-time: yes; from Python a call is that of a built-in function.
     """
 
     def __init__(self, capacity_frames: int, channels: int = 1) -> None:
@@ -318,28 +367,26 @@ class FrameRing(_Ring):
             raise ConfigError(f"channels is {channels}; a ring of frames has at least 1")
         super().__init__(capacity_frames, np.float32, columns=channels)
         self.channels = channels
+        self._write: Callable[[Block], int] = builtin(python_write, self._memory)
+        self._read: Callable[[Block], int] = builtin(python_read, self._memory)
 
     def write(self, block: Block) -> int:
         """Append frames; returns how many fitted. What did not fit is counted in `refused_total`."""
-        try:
-            fitted = _write_block(self.address, block)
-        except TypeError:  # not a writable C-ordered float32 array of two dimensions
+        fitted = self._write(block)
+        if fitted < 0:  # another class of array, or one that is not aligned, may be right all the same
             self._check(block)
             fitted = ring_write(self.address, block.ctypes.data, block.shape[0])
-        if fitted < 0:
-            self._check(block)
-        return int(fitted)
+        return fitted
 
     def read(self, out: Block) -> int:
         """Fill the start of `out`; returns how many frames there were."""
-        try:
-            taken = _read_block(self.address, out)
-        except TypeError:
-            taken = -1
+        taken = self._read(out)
         if taken < 0:
             self._check(out)
-            raise ConfigError("out is read-only; read into a block that may be changed, or a copy")
-        return int(taken)
+            if not out.flags.writeable:
+                raise ConfigError("out is read-only; read into a block that may be changed, or a copy")
+            taken = ring_read(self.address, out.ctypes.data, out.shape[0])
+        return taken
 
     def _check(self, block: Block) -> None:
         """Say what is wrong with `block`, if it is its layout."""
@@ -374,17 +421,26 @@ class RecordRing(_Ring):
 
     def __init__(self, capacity: int, dtype: Any) -> None:
         super().__init__(capacity, dtype)
-        self._outgoing: npt.NDArray[Any] = np.zeros(1, self.dtype)  # the writer's own
-        self._outgoing_address = int(self._outgoing.ctypes.data)
+        self._nothing: npt.NDArray[Any] = np.empty(0, self.dtype)
+        self._write_one: Callable[[npt.NDArray[Any]], int] = builtin(python_write_one, self._memory)
+        self._read: Callable[[npt.NDArray[Any]], int] = builtin(python_read, self._memory)
 
     def write(self, record: npt.NDArray[Any]) -> bool:
         """Append a copy of a one-record array; False when the ring is full."""
-        if (record.dtype is not self.dtype and record.dtype != self.dtype) or record.size != 1:
-            raise ConfigError(f"record is {record.dtype} of size {record.size}; this ring takes one {self.dtype}")
-        self._outgoing[0] = record if record.ndim == 0 else record.flat[0]
-        return bool(ring_write(self.address, self._outgoing_address, 1))
+        fitted = self._write_one(record)
+        if fitted < 0:  # a record of an array, an equal dtype, another shape: or none
+            if (record.dtype is not self.dtype and record.dtype != self.dtype) or record.size != 1:
+                raise ConfigError(f"record is {record.dtype} of size {record.size}; this ring takes one {self.dtype}")
+            outgoing: npt.NDArray[Any] = np.empty(1, self.dtype)
+            outgoing[0] = record if record.ndim == 0 else record.flat[0]
+            fitted = self._write_one(outgoing)
+        return fitted == 1
 
     def read(self, limit: int = 1) -> npt.NDArray[Any]:
-        """Take up to `limit` records, oldest first."""
-        out = np.empty(min(limit, ring_readable(self.address)), self.dtype)
-        return out[: _read_octets(self.address, out.view(np.uint8), len(out))]
+        """Take up to `limit` records, oldest first. What is empty is one array for ever."""
+        waiting = self._readable()
+        if not waiting:
+            return self._nothing
+        out = np.empty(waiting if waiting < limit else limit, self.dtype)
+        self._read(out)  # so many are there
+        return out

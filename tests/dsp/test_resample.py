@@ -177,3 +177,30 @@ def test_a_block_of_other_channels_is_refused():
 def test_a_block_of_another_type_is_refused():
     with pytest.raises(ConfigError, match="ascontiguousarray"):
         make_resampler(16_000, 48_000, 1, 160).process(np.zeros((10, 1)))
+
+
+@pytest.mark.parametrize("block", [None, 3, [[0.0]], np.zeros((4, 1), ">f4"), np.zeros((8, 1), np.float32)[::2], np.zeros(4, np.float32)])
+def test_what_is_no_block_is_refused(block):
+    with pytest.raises(ConfigError, match="this resampler takes"):
+        make_resampler(16_000, 48_000, 1, 160).process(block)
+
+
+def test_a_block_of_another_class_or_that_lies_oddly_gives_the_same():
+    class Named(np.ndarray):
+        pass
+
+    block = np.linspace(-1, 1, 160, dtype=np.float32).reshape(160, 1)
+    odd = np.zeros(641, np.uint8)[1:].view(np.float32).reshape(160, 1)
+    odd[:] = block
+    expected = make_resampler(16_000, 48_000, 1, 160).process(block)
+    for other in (block.view(Named), odd):
+        np.testing.assert_array_equal(make_resampler(16_000, 48_000, 1, 160).process(other), expected)
+
+
+def test_an_output_that_is_too_short_is_never_written():
+    made = make_resampler(16_000, 48_000, 1, 160)
+    block = np.ones((160, 1), np.float32)
+    frames = made._frames_for(block)
+    assert made._change(block, np.zeros((frames - 1, 1), np.float32)) == -1
+    assert made._change(block, np.zeros((frames, 2), np.float32)) == -1
+    assert made._change(block, np.zeros((frames, 1), np.float32)) == frames

@@ -31,7 +31,10 @@ class Line:
     def files(self) -> tuple[int, ...]:
         return (self.near.fileno(),)
 
-    def arrivals(self) -> Iterator[tuple[Any, int]]:
+    def place(self) -> tuple[int, int]:
+        return 0, 0
+
+    def arrivals(self, octets: int = 0, read_ns: int = 0) -> Iterator[tuple[Any, int]]:
         with contextlib.suppress(BlockingIOError):
             for octet in self.near.recv(100):
                 if octet == ord("!"):

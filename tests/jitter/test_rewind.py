@@ -29,7 +29,7 @@ class Stream:
     def insert(self, seq):
         block = self.sent(seq * self.packet, self.packet)
         address = self.buffer.address
-        return buffer_insert(address, block.ctypes.data, self.packet, seq * self.packet, seq, 1, 0, 0, 0, self.now_ms)
+        return buffer_insert(address, block.ctypes.data, self.packet, seq * self.packet, seq, 1, 0, 0, 0, 0, 0, self.now_ms)
 
     def play(self, ticks=1):
         for _ in range(ticks):

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import sys
+import weakref
 
 import numpy as np
 import pytest
 
-from rtmedia.rt.builtin import API_DTYPE, BUFFER_DTYPE, builtin, call_0, call_1, call_3, memory_of, python_api
+from rtmedia.rt.builtin import (
+    API_DTYPE,
+    BUFFER_DTYPE,
+    CHANGEABLE,
+    READABLE,
+    builtin,
+    call_0,
+    call_1,
+    call_3,
+    is_array,
+    length_of,
+    memory_for,
+    memory_of,
+    python_api,
+)
 from rtmedia.rt.kernel import kernel, pointer_void
 from rtmedia.rt.later import carray
 from rtmedia.rt.memory import view_i8, view_u1
@@ -104,3 +120,48 @@ def test_it_has_a_name_and_says_what_it_does(memory):
     nth = builtin(nth_octet, memory)
     assert nth.__name__ == "nth_octet"
     assert "behind the end" in nth.__doc__
+
+
+LOOK = np.dtype([*API_DTYPE.descr, *((name, "i8") for name in ("array_class", "dtype", "ndim", "flags"))])
+
+
+@kernel("i8(i8, i8, i8)")
+def second_length(me, arguments, count):
+    """The length of the second axis, or -1 of what is not such an array."""
+    m = carray(pointer_void(memory_of(me)), 1, LOOK)[0]
+    array = view_i8(arguments, 1)[0]
+    fits = is_array(array, m.array_class, m.dtype, m.ndim, m.flags)
+    return call_1(m.from_int64, length_of(array, 1) if fits else -1)
+
+
+def test_an_array_is_known_by_its_class_dtype_dimensions_and_flags():
+    frozen = np.zeros((3, 5))
+    frozen.flags.writeable = False
+    cases = {
+        CHANGEABLE: (5, -1, -1, -1, -1, -1, -1, -1, -1),
+        READABLE: (5, 5, -1, -1, -1, -1, -1, -1, -1),
+    }
+
+    class Named(np.ndarray):
+        pass
+
+    arrays = [np.zeros((3, 5)), frozen, np.zeros((3, 5)).T, np.zeros((3, 5, 1)), np.zeros(5), np.zeros((3, 5), ">f8")]
+    given = (*arrays, [[0.0]], None, np.zeros((3, 5)).view(Named))
+    for flags, lengths in cases.items():
+        look = builtin(second_length, memory_for(LOOK, {"ndim": 2, "flags": flags}, array_class=np.ndarray, dtype=np.dtype(float)))
+        assert tuple(look(one) for one in given) == lengths
+
+
+def test_memory_keeps_what_it_was_given_and_lets_go_of_it():
+    class Thing:
+        pass
+
+    thing = Thing()
+    kept = weakref.ref(thing)
+    memory = memory_for(LOOK, {"ndim": 2, "flags": 0}, array_class=np.ndarray, dtype=thing)
+    del thing
+    assert kept() is not None
+    word = ctypes.c_int64.from_address(memory.ctypes.data + LOOK.fields["dtype"][1])
+    assert word.value == id(kept())
+    del memory
+    assert kept() is None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -36,6 +39,29 @@ def test_another_number_of_words_is_refused_and_memory_stays(words):
     with pytest.raises(ConfigError, match="this cell holds 2"):
         cell.write(*words)
     assert cell.read() == (7, 8)
+
+
+def test_reading_leaves_no_references_and_keeps_the_cells_memory():
+    cell = Cell(3)
+    cell.write(2**40, 2**41, -(2**42))
+    read, memory = cell._read, weakref.ref(cell.memory)
+    before = sys.getallocatedblocks()
+    for _ in range(10_000):
+        read()
+    assert sys.getallocatedblocks() - before < 1_000
+    del cell
+    gc.collect()
+    assert read() == (2**40, 2**41, -(2**42))
+    del read
+    assert memory() is None
+
+
+def test_a_disturbed_read_says_so_and_leaves_no_references():
+    cell = Cell(2)
+    cell.memory[VERSION] = 1
+    before = sys.getallocatedblocks()
+    assert all(cell._read() is None for _ in range(2_000))
+    assert sys.getallocatedblocks() - before < 500
 
 
 def test_a_cell_holds_at_least_one_word():

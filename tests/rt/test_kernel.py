@@ -89,4 +89,4 @@ def test_short_kernels_keep_the_gil_and_long_ones_give_it_away():
     short = [getattr(ring, name) for name in dir(ring) if name.startswith("ring_")]
     short += [cell.cell_write, cell.cell_read, clock.now_ns, plugin.wishes_write, plugin.wishes_take]
     assert all(made.keep_gil for made in short)
-    assert not any(made.keep_gil for made in (clock.sleep_ns, plugin.run_effect, plugin.run_effect_over, plugin.run_codec))
+    assert not any(made.keep_gil for made in (clock.sleep_ns, plugin.run_effect, plugin.run_codec))

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import copy
+import gc
+import sys
+import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -204,3 +208,86 @@ def test_an_address_alone_will_do():
     block = np.ones((2, 1), np.float32)
     effect.process(block)
     assert not block.any()
+
+
+class _Named(np.ndarray):
+    """An array of another class."""
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        None,
+        [[0.0]],
+        3,
+        object(),
+        np.float32(0),
+        np.zeros((4, 1)),
+        np.zeros(4, np.float32),
+        np.zeros((4, 2), np.float32),
+        np.zeros((8, 1), np.float32)[::2],
+        np.zeros((4, 1), ">f4"),
+        np.frombuffer(bytes(16), np.float32).reshape(4, 1),
+        np.zeros(17, np.uint8)[1:].view(np.float32).reshape(4, 1),
+        np.zeros((4, 2), np.float32).view(_Named),
+    ],
+    ids=[
+        "None",
+        "list",
+        "number",
+        "object",
+        "scalar",
+        "float64",
+        "flat",
+        "channels",
+        "strided",
+        "swapped",
+        "read-only",
+        "unaligned",
+        "subclass",
+    ],
+)
+def test_what_cannot_be_changed_in_place_is_refused_and_no_effect_is_called(block):
+    instance = make_gain()
+    with pytest.raises(ConfigError, match="in place"):
+        instance.process(block)
+    assert instance.state["longest"][0] == 0
+
+
+def test_an_array_of_another_class_is_changed_in_place():
+    block = np.ones((300, 1), np.float32).view(_Named)
+    make_gain(3.0).process(block)
+    assert (block == 3.0).all()
+
+
+def test_an_effects_call_keeps_its_memory_and_no_block():
+    instance = make_gain(2.0)
+    block = np.ones((10, 1), np.float32)
+    before = sys.getrefcount(block)
+    call, state = instance._process, weakref.ref(instance.state)
+    del instance
+    gc.collect()
+    assert call(block)
+    assert (block == 2.0).all()
+    assert sys.getrefcount(block) == before
+    assert state() is not None
+    del call
+    assert state() is None
+
+
+def test_an_effect_runs_while_another_thread_has_the_interpreter():
+    """It gives the interpreter's lock away: two threads' effects and a busy third one all get on."""
+    made = [make_gain(1.0, max_frames=16) for _ in range(2)]
+    blocks = [np.ones((50_000, 1), np.float32) for _ in made]
+
+    def work(instance, block):
+        for _ in range(50):
+            instance.process(block)
+
+    threads = [threading.Thread(target=work, args=pair) for pair in zip(made, blocks, strict=True)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        sum(range(100))
+    assert all((block == 1.0).all() for block in blocks)
+    assert [one.state["longest"][0] for one in made] == [16, 16]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+import weakref
+
 import numpy as np
 import pytest
 from hypothesis import settings
@@ -269,6 +273,80 @@ def test_a_read_only_block_can_be_written_to_a_ring_but_never_read_into():
     with pytest.raises(ConfigError, match="read-only"):
         ring.read(frozen)
     assert ring.readable == 2
+
+
+class _Named(np.ndarray):
+    """An array of another class."""
+
+
+def _unaligned(shape):
+    octets = np.zeros(int(np.prod(shape)) * 4 + 1, np.uint8)
+    return octets[1:].view(np.float32).reshape(shape)
+
+
+@pytest.mark.parametrize("block", [np.zeros((3, 2), np.float32).view(_Named), _unaligned((3, 2))], ids=["subclass", "unaligned"])
+def test_a_block_that_only_lies_or_is_called_otherwise_goes_through(block):
+    ring = FrameRing(8, channels=2)
+    block[:] = np.arange(6).reshape(3, 2)
+    expected = np.array(block)
+    assert ring.write(block) == 3
+    block[:] = 0
+    assert ring.read(block) == 3
+    np.testing.assert_array_equal(block, expected)
+
+
+@pytest.mark.parametrize("block", [None, 3, "text", b"octets", np.float32(1), np.zeros((), np.float32), object(), np.zeros((4, 2), ">f4")])
+def test_what_is_no_block_at_all_is_refused_alike(block):
+    ring = FrameRing(8, channels=2)
+    for call in (ring.write, ring.read):
+        with pytest.raises(ConfigError, match="block is"):
+            call(block)
+    assert ring.written_total == 0
+
+
+def test_an_empty_block_is_a_block():
+    ring = FrameRing(8)
+    assert ring.write(np.zeros((0, 1), np.float32)) == ring.read(np.zeros((0, 1), np.float32)) == 0
+
+
+def test_a_ring_keeps_no_block_and_its_calls_keep_the_ring():
+    ring = FrameRing(8)
+    block, write = np.ones((2, 1), np.float32), ring.write
+    before = sys.getrefcount(block)
+    for _ in range(100):
+        ring.write(block)
+        ring.read(block)
+        with pytest.raises(ConfigError):
+            ring.read(block.T)
+    assert sys.getrefcount(block) == before
+    inner, memory = ring._write, weakref.ref(ring.control)
+    del ring, write
+    gc.collect()
+    assert memory() is not None
+    assert inner(block) == 2  # what it writes to is still there
+    del inner
+    assert memory() is None
+
+
+def test_records_of_an_equal_dtype_and_of_other_shapes_are_taken():
+    ring = RecordRing(8, DTYPE)
+    again = np.dtype(DTYPE.descr)
+    assert again is not ring.dtype
+    for number, record in enumerate((np.zeros(1, again), np.zeros((1, 1), DTYPE), np.zeros((), DTYPE), np.zeros(2, DTYPE)[:1])):
+        record["number"] = number
+        assert ring.write(record)
+    assert ring.read(9)["number"].tolist() == [0, 1, 2, 3]
+
+
+def test_records_that_were_read_belong_to_the_reader():
+    ring = RecordRing(4, DTYPE)
+    ring.write(np.array([(1, 2, (3, 4, 5))], DTYPE))
+    taken = ring.read()
+    for number in range(9):
+        ring.write(np.array([(number, 0, 0)], DTYPE))
+        ring.read()
+    assert taken["number"].tolist() == [1]
+    assert ring.read().dtype == DTYPE
 
 
 def test_records_come_back_whole_and_in_order():

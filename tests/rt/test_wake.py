@@ -7,8 +7,9 @@ import threading
 import pytest
 
 from rtmedia.rt import wake
-from rtmedia.rt.memory import aligned_zeros, load_word, store_word
+from rtmedia.rt.memory import aligned_zeros
 from rtmedia.rt.wake import ASLEEP, IDLE, RUNG, Bell, bell_wait, call_room
+from rtmedia.rt.words import load_word, store_word
 
 FOREVER_NS = 3_600 * 1_000_000_000  # where only a ring can end a wait within a test's life
 
