@@ -24,7 +24,8 @@ from rtmedia.errors import SinkError
 from rtmedia.ports import RATES_HZ, Block, PlayRoom
 from rtmedia.rt.kernel import callback, load_acquire
 from rtmedia.rt.later import intrinsic, ir, types
-from rtmedia.rt.memory import aligned_zeros, store_word, view_block, view_i8
+from rtmedia.rt.memory import aligned_zeros, view_block, view_i8
+from rtmedia.rt.words import store_word
 
 _FLOAT32 = 0x1  # paFloat32
 _NO_ERROR = 0
