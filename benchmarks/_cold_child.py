@@ -28,19 +28,16 @@ def told(phase: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def main(source: str, sink: str) -> None:
-    """Play until somebody ends us. The imports are the engine's own, made a little earlier."""
+    """Play until somebody ends us."""
     tell("interpreter", STARTED_NS)
     import rtmedia
 
     config = rtmedia.Config(source=source, sink=sink)
     made = rtmedia.Engine(config)
     tell("configuration")
-    import rtmedia.rooms.control
-    import rtmedia.rooms.loops
-    from rtmedia.presets import effects_of
+    from rtmedia import engine as driver
 
-    effects_of(config.effects)
-    tell("kernels")
+    driver.load_line = told("kernels", driver.load_line)
     from rtmedia.io import sinks
 
     sinks.make_sink = _timed(sinks.make_sink)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from rtmedia.config import SCOPES, Config, Credentials
@@ -25,6 +26,22 @@ if TYPE_CHECKING:
 
 #: Octets of one sample, by codec; one where the codec is not listed.
 SAMPLE_OCTETS = {"pcm_s16le": 2, "pcm_s16be": 2, "pcm_f32le": 4}
+
+
+def load_line(config: Config) -> None:
+    """Import all that `make_line` and whoever walks the line need: most of a start, and done while others wait for the network.
+
+    Thread: any.   Real-time: no.
+    """
+    from rtmedia.codec import codec_named
+    from rtmedia.presets import effects_of
+    from rtmedia.rt.stamp import looking_once
+
+    with looking_once():
+        for name in ("line", "control", "pool"):
+            import_module(f"rtmedia.rooms.{name}")
+        codec_named(config.codec)
+        effects_of(config.effects)
 
 
 def make_line(config: Config, device_rate_hz: int) -> Line:
@@ -61,14 +78,13 @@ def make_line(config: Config, device_rate_hz: int) -> Line:
 
 def make_source(
     config: Config,
-    line: Line,
     *,
     stopping: threading.Event,
     write_transcript: TranscriptWriter,
     emit: Callable[[Event], None],
     server: LoopbackServer | None,
 ) -> tuple[ReceiveRoom, TokenProvider | None]:
-    """The receive room for `config`, writing into `line`, and who gives it tokens.
+    """The receive room for `config`, which can connect at once and subscribes when it is told (`ReceiveRoom.go`), and who gives it tokens.
 
     Parameters
     ----------
@@ -126,7 +142,7 @@ def make_source(
     receive = ReceiveRoom(
         make_connection=connection,
         protocol=MediaV1(config.header, config.conversation_id, config.rate_hz, frame_octets=frame_octets),
-        write_wire=line.decode.write,
+        write_wire=None,
         write_transcript=write_transcript,
         emit=emit,
         backoff=Backoff(config.reconnect, uniform),

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from rtmedia.assembly import make_line, make_source
+from rtmedia.assembly import load_line, make_line, make_source
 from rtmedia.config import Config
 from rtmedia.errors import RoomError, RtmediaError, StateError
 from rtmedia.events import Connected, Event, StateChanged
@@ -128,7 +128,7 @@ class Engine:
         Raises
         ------
         ConfigError, SinkError
-            Before any thread exists.
+            Before the stream is subscribed; the server may have seen a connection.
         SourceError
             The source refused us and no attempt is left.
         StateError
@@ -296,18 +296,27 @@ class Engine:
     # --- building --------------------------------------------------------------------------------------------
 
     def _build(self) -> None:
-        """All memory, the sink, the loopback server. No thread yet."""
+        """All memory, the sink, the connection or the loopback server; none of the compiled threads.
+
+        What waits for others is begun first: the server or the connection to it, then the device. The kernels load meanwhile.
+        """
         config = self.config
         if config.source.startswith("loopback:"):
             from rtmedia.sim.loopback import LoopbackServer
 
             self._server = LoopbackServer(config.source)
-            self._server.begin()  # it starts while the kernels load
+            self._server.begin()
+        else:
+            self._begin_receiving()
         from rtmedia.io.sinks import make_sink
         from rtmedia.rooms.control import TICKS_AT_ONCE, Control
         from rtmedia.supervision import Supervision
 
         sink = make_sink(config.sink, config.device)
+        if hasattr(sink, "begin"):
+            self._sink = sink  # what has begun is stopped, opened or not
+            sink.begin(config.channels, config.device_rate_hz, config.rate_hz)
+        load_line(config)
         device_rate_hz = sink.open(config.channels, config.device_rate_hz, config.rate_hz)
         self._sink = sink
         self._line = line = make_line(config, device_rate_hz)
@@ -320,6 +329,7 @@ class Engine:
             self._capture = Capture(config.capture, config, line, self._control)
         if self._server is not None:
             self._server.start()
+            self._begin_receiving()
         if config.realtime is not None and config.realtime.asks:
             from rtmedia.realtime.grants import Grants
 
@@ -337,14 +347,18 @@ class Engine:
             capture=self._capture,
             grants=self._grants,
         )
+
+    def _begin_receiving(self) -> None:
+        """Connect, on the receive thread; it subscribes when all is there (`ReceiveRoom.go`)."""
         self._receive, self._tokens = make_source(
-            config,
-            line,
-            stopping=self._stopping,
-            write_transcript=self._supervision.take_transcript,
-            emit=self._emit,
-            server=self._server,
+            self.config, stopping=self._stopping, write_transcript=self._take_transcript, emit=self._emit, server=self._server
         )
+        self._receive_thread = threading.Thread(target=self._run_receive, name="rtm-receive", daemon=True)
+        self._receive_thread.start()
+
+    def _take_transcript(self, **transcript: Any) -> None:
+        assert self._supervision is not None  # there is none before `go`
+        self._supervision.take_transcript(**transcript)
 
     def _start_threads(self) -> None:
         from rtmedia.rooms.pool import Seat
@@ -357,8 +371,7 @@ class Engine:
             self._supervision.grant(self._grants, self._seat.threads())
         self._sink.start(self._line.play)
         self._supervision.begin(self._seat)
-        self._receive_thread = threading.Thread(target=self._run_receive, name="rtm-receive", daemon=True)
-        self._receive_thread.start()
+        self._receive.go(self._line.decode.write)
         log.info(
             "playing %s at %d Hz on %s at %d Hz through %s",
             self._source_shown,

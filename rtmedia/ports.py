@@ -140,7 +140,9 @@ class PlayRoom(Protocol):
 class Sink(Protocol):
     """Where sound goes. It moves no audio in Python: it lets compiled code be called.
 
-    Life: ``open`` (finds the device, says its rate), ``start`` (sound is asked for from now on), ``stop``.
+    Life: ``open`` (finds the device, says its rate), ``start`` (sound is asked for from now on), ``stop``. A sink may have a method
+    ``begin`` as well, with the arguments of ``open``: it is called first and returns at once; whatever takes its time can then be
+    under way, on a thread of the sink's, while the kernels load. What has begun is stopped, opened or not.
 
     Attributes
     ----------

@@ -89,7 +89,7 @@ def _look_for_a_device(wanted: str | None) -> None:
     """Raises `SinkError` where there is no sound card, before a view is opened and anything is compiled for it."""
     from rtmedia.cli.preparing import prepare
 
-    prepare(stderr_console())
+    prepare()
     from rtmedia.io.portaudio import choose_device, list_devices
 
     choose_device(list_devices(), wanted)

@@ -6,7 +6,6 @@ A setting that is text may lie in a file: ``gate:noise=@room.txt``.
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +69,8 @@ def _effect(text: str, bases: tuple[Effect, ...]) -> Effect:
 def _kind(name: str) -> Any:
     if name in KINDS:
         return kind_of(name)
+    from importlib.metadata import entry_points  # here: it takes 10 ms, and the effects of our own need none
+
     points = {point.name: point for point in entry_points(group=GROUP)}
     if name in points:
         try:

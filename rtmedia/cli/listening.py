@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rtmedia.cli.files import write_json
-from rtmedia.cli.live import LiveView
 from rtmedia.cli.preparing import prepare
 from rtmedia.cli.session import KEYS_HINT, Session
 from rtmedia.cli.terminal import glyphs_for, is_live, stderr_console, stdout_console
-from rtmedia.cli.views import JsonView, PlainView, QuietView, View
+from rtmedia.cli.views import Deferred, JsonView, PlainView, QuietView, View
 from rtmedia.stats import Stats
 
 if TYPE_CHECKING:
@@ -29,26 +28,36 @@ class Listening:
     duration_s: float | None = None
     stats_json: str | None = None
 
-    def view(self) -> tuple[View, bool]:
-        """A view for where standard output goes, and whether keys are read."""
+    @property
+    def is_live(self) -> bool:
+        """Whether standard output is a terminal, for a person."""
+        return not self.json and not self.quiet and is_live()
+
+    @property
+    def keys(self) -> bool:
+        """Whether keys are read."""
+        return self.is_live and sys.stdin.isatty() and sys.platform != "win32"
+
+    def view(self) -> View:
+        """A view for where standard output goes."""
+        if self.quiet and not self.json:
+            return QuietView()
         out, errors = stdout_console(), stderr_console()
         if self.json:
-            return JsonView(out, errors), False
-        if self.quiet:
-            return QuietView(errors), False
-        if not is_live(out):
-            return PlainView(out, errors), False
-        keys = sys.stdin.isatty() and sys.platform != "win32"
-        return LiveView(out, glyphs_for(out.encoding), KEYS_HINT if keys else ""), keys
+            return JsonView(out, errors)
+        if not self.is_live:
+            return PlainView(out, errors)
+        from rtmedia.cli.live import LiveView
+
+        return LiveView(out, glyphs_for(out.encoding), KEYS_HINT if self.keys else "")
 
     def run(self, config: Config) -> Stats:
         """Play to the end."""
-        prepare(stderr_console(), quiet=self.quiet or self.json)
+        prepare(quiet=self.quiet or self.json)
         from rtmedia.engine import Engine
 
-        view, keys = self.view()
         engine = Engine(config)
-        session = Session(engine, view, log_level=self.log_level, duration_s=self.duration_s, keys=keys)
+        session = Session(engine, Deferred(self.view), log_level=self.log_level, duration_s=self.duration_s, keys=self.keys)
         try:
             return session.run()
         finally:

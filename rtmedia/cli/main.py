@@ -3,33 +3,44 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from rtmedia.cli.bench import bench
-from rtmedia.cli.demo import demo
-from rtmedia.cli.devices import devices
-from rtmedia.cli.doctor import doctor
 from rtmedia.cli.exits import EPILOG, OK, exit_code, one_line
 from rtmedia.cli.logs import level_number
 from rtmedia.cli.options import Settings, settings_of
-from rtmedia.cli.play import play
-from rtmedia.cli.process import process
-from rtmedia.cli.replay import replay
-from rtmedia.cli.serve import serve
-from rtmedia.cli.simulate import simulate
-from rtmedia.cli.warmup import warmup
+from rtmedia.cli.quick import QuickCommand, spare_validators
 
-COMMANDS = (demo, play, serve, devices, simulate, replay, process, doctor, warmup, bench)
+#: Each is a function of that name in the module of that name, in the order of the help.
+COMMANDS = ("demo", "play", "serve", "devices", "simulate", "replay", "process", "doctor", "warmup", "bench")
 
 
 class Commands(TyperGroup):
-    """A group that turns exceptions into one line on standard error and an exit code."""
+    """A group that turns exceptions into one line on standard error and an exit code.
+
+    A command is imported when it is asked for: what all of them need together takes longer than the shortest of them.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        spare_validators(self.get_params(ctx), settings)
+        return super().parse_args(ctx, args)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        # The help and the guess at what a wrong name was meant to be look at all of them.
+        for name in (cmd_name,) if cmd_name in COMMANDS else COMMANDS:
+            if name not in self.commands:
+                self.add_command(_made(name), name)
+        return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -49,6 +60,13 @@ class Commands(TyperGroup):
                 traceback.print_exception(type(exc), exc, exc.__traceback__)
             typer.echo(f"rtmedia: {one_line(exc)}", err=True)
             raise typer.Exit(exit_code(exc)) from None
+
+
+def _made(name: str) -> Any:
+    """The command `name`, with its module."""
+    alone = typer.Typer(add_completion=False)
+    alone.command(name, cls=QuickCommand, epilog=EPILOG)(getattr(import_module(f"rtmedia.cli.{name}"), name))
+    return typer.main.get_command(alone)
 
 
 def is_debugging(context: Any, environ: Mapping[str, str] = os.environ) -> bool:
@@ -89,10 +107,8 @@ def settings(
     level_number(log_level)
 
 
-for command in COMMANDS:
-    app.command(epilog=EPILOG)(command)
-
-
 def main() -> None:
     """``rtmedia``."""
+    # What is imported is no garbage, and looking for some takes a start the twentieth part of its time.
+    gc.set_threshold(50_000, *gc.get_threshold()[1:])
     app()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from typing import TYPE_CHECKING
 
 from rtmedia.cli.kernels import KernelModule, cold_modules, compile_elsewhere, kernel_modules, load, processors
+from rtmedia.cli.terminal import stderr_console
+from rtmedia.rt.stamp import looking_once
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 #: Fewer cold modules than this are compiled here: a second process takes a second to begin.
 _FEW = 4
@@ -21,6 +24,8 @@ def load_with_a_bar(modules: Sequence[KernelModule], console: Console, title: st
         _compile(modules, lambda module: None, lambda module: None)
         load(modules)
         return time.monotonic() - began_s
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
     columns = (
         SpinnerColumn(),
         TextColumn(title),
@@ -49,12 +54,17 @@ def _compile(modules: Sequence[KernelModule], starting: Callable[[KernelModule],
         compile_elsewhere(cold, processors(), starting, done)
 
 
-def prepare(console: Console, *, quiet: bool = False) -> None:
-    """Compile now what a session would otherwise compile in silence; costs nothing where all is compiled."""
+def prepare(console: Console | None = None, *, quiet: bool = False) -> None:
+    """Compile now what a session would otherwise compile in silence; costs nothing where all is compiled.
+
+    None is a console of standard error, made only if there is something to say.
+    """
     modules = kernel_modules()
-    cold = cold_modules(modules)
+    with looking_once():
+        cold = cold_modules(modules)
     if not cold:
         return
+    console = console or stderr_console()
     if not quiet and not console.is_terminal:
         console.print("compiling the audio kernels; this happens once and takes about half a minute (see `rtmedia warmup`)", soft_wrap=True)
     load_with_a_bar(modules, console, "compiling audio kernels, once")

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from rtmedia.engine import Engine
 
 TICK_S = 0.1
+# The engine has the interpreter for itself until it is connected, or for so long: what is to be shown can wait, the sound cannot.
+HEAD_START_S = 0.5
 GAIN_STEP_DB = 1.0
 KEYS_HINT = "space pauses, + and - change the volume, e switches the effects off and on, q ends"
 # While the engine is being built nothing can be taken apart; after so long it is anyway.
@@ -76,6 +78,7 @@ class Session:
                 view.open()
                 with self._keys or _NoKeys() as keys:
                     self._starter.start()
+                    self._starter.join(HEAD_START_S)
                     error = self._loop(keys)
                 self._logs()
                 view.finish(self._engine.stats(), error)

@@ -7,8 +7,10 @@ import sys
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from rich.console import Console
+if TYPE_CHECKING:
+    from rich.console import Console
 
 # Characters that reorder the text around them: a caption could make a line read backwards.
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -60,17 +62,25 @@ def glyphs_for(encoding: str | None) -> Glyphs:
 
 def stdout_console() -> Console:
     """Console of standard output; no markup, no highlighting: what it prints is data."""
+    from rich.console import Console
+
     return Console(markup=False, highlight=False, emoji=False)
 
 
 def stderr_console() -> Console:
     """Console of standard error."""
+    from rich.console import Console
+
     return Console(stderr=True, markup=False, highlight=False, emoji=False)
 
 
-def is_live(console: Console, environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether a status line can be kept at the bottom: a real terminal that moves its cursor, and nobody's log."""
-    return sys.stdout.isatty() and console.is_terminal and not console.is_dumb_terminal and environ.get("CI", "") in ("", "0", "false")
+def is_live(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether a status line can be kept at the bottom: a real terminal that moves its cursor, and nobody's log.
+
+    As a console of standard output would say; but that takes as long to import as an engine takes to start.
+    """
+    moves = environ.get("TERM", "").lower() not in ("dumb", "unknown") and environ.get("TTY_COMPATIBLE") != "0"
+    return sys.stdout.isatty() and moves and environ.get("CI", "") in ("", "0", "false")
 
 
 def clock(seconds: float) -> str:

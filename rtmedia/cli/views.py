@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Any, Protocol
-
-from rich.console import Console
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rtmedia.cli.captions import notice, speaker_and_text
-from rtmedia.cli.rows import print_rows
 from rtmedia.cli.summary import summary_rows
-from rtmedia.cli.terminal import clock
+from rtmedia.cli.terminal import clock, stderr_console
 from rtmedia.errors import RtmediaError
 from rtmedia.events import Event, Transcript
 from rtmedia.stats import Stats
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 class View(Protocol):
@@ -48,10 +48,53 @@ class View(Protocol):
         ...
 
 
-class QuietView:
-    """Shows nothing but log lines, on standard error."""
+class Deferred:
+    """A view that is made when there is something to show: the engine's start does not wait for what draws.
 
-    def __init__(self, errors: Console) -> None:
+    Parameters
+    ----------
+    make
+        Makes the view; called once, or never.
+    """
+
+    def __init__(self, make: Callable[[], View]) -> None:
+        self._make = make
+        self._made: View | None = None
+
+    @property
+    def _view(self) -> View:
+        if self._made is None:
+            made = self._make()
+            made.open()
+            self._made = made
+        return self._made
+
+    def open(self) -> None: ...
+
+    def event(self, event: Event) -> None:
+        self._view.event(event)
+
+    def log(self, level: int, line: str) -> None:
+        self._view.log(level, line)
+
+    def say(self, text: str) -> None:
+        self._view.say(text)
+
+    def tick(self, stats: Stats, now_s: float) -> None:
+        self._view.tick(stats, now_s)
+
+    def finish(self, stats: Stats, error: BaseException | None) -> None:
+        self._view.finish(stats, error)
+
+    def close(self) -> None:
+        if self._made is not None:
+            self._made.close()
+
+
+class QuietView:
+    """Shows nothing but log lines, on standard error; without any, nothing that draws is ever imported."""
+
+    def __init__(self, errors: Console | None = None) -> None:
         self._errors = errors
 
     def open(self) -> None: ...
@@ -62,6 +105,8 @@ class QuietView:
     def close(self) -> None: ...
 
     def log(self, level: int, line: str) -> None:
+        if self._errors is None:
+            self._errors = stderr_console()
         self._errors.print(line, soft_wrap=True)
 
 
@@ -108,6 +153,8 @@ class PlainView(QuietView):
 
     def finish(self, stats: Stats, error: BaseException | None) -> None:
         if stats.packets_received_total or error is None:
+            from rtmedia.cli.rows import print_rows
+
             print_rows(self._out, summary_rows(stats))
 
 

@@ -6,11 +6,15 @@ Codecs of other packages are found through the entry-point group ``rtmedia.codec
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import import_module
-from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
 
 from rtmedia.errors import ConfigError
 from rtmedia.ports import Codec
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 _BUILT_IN = {
     "pcm_s16le": "rtmedia.codec.pcm:PcmS16le",
@@ -21,9 +25,15 @@ _BUILT_IN = {
 }
 
 
+def _points() -> Iterable[EntryPoint]:
+    from importlib.metadata import entry_points  # here: it brings all of `email` along
+
+    return entry_points(group="rtmedia.codecs")
+
+
 def codec_names() -> list[str]:
     """Every name that `codec_named` knows: the built-in ones first, then those of other packages."""
-    return [*_BUILT_IN, *sorted({point.name for point in entry_points(group="rtmedia.codecs")} - set(_BUILT_IN))]
+    return [*_BUILT_IN, *sorted({point.name for point in _points()} - set(_BUILT_IN))]
 
 
 def is_codec(name: str) -> bool:
@@ -43,7 +53,7 @@ def codec_named(name: str) -> Codec:
         module, _, attribute = _BUILT_IN[name].partition(":")
         made: Codec = getattr(import_module(module), attribute)()
         return made
-    for point in entry_points(group="rtmedia.codecs"):
+    for point in _points():
         if point.name == name:
             try:
                 codec = point.load()()

@@ -22,8 +22,10 @@ import numpy as np
 
 from rtmedia.errors import SinkError
 from rtmedia.ports import RATES_HZ, Block, PlayRoom
-from rtmedia.rt.kernel import callback
-from rtmedia.rt.memory import aligned_zeros
+from rtmedia.rt.kernel import callback, load_acquire
+from rtmedia.rt.later import intrinsic, ir, types
+from rtmedia.rt.memory import aligned_zeros, view_block, view_i8
+from rtmedia.rt.words import store_word
 
 _FLOAT32 = 0x1  # paFloat32
 _NO_ERROR = 0
@@ -71,6 +73,36 @@ class _StreamParameters(ctypes.Structure):
 @callback("void(i8, i8, i8, i8, i8)")
 def _say_nothing(a, b, c, d, e):  # type: ignore[no-untyped-def]
     """Takes ALSA's and JACK's chatter about devices that are not there. Compiled: they may call it on any thread."""
+
+
+# Words of a sink's page.
+_PLAY, _FUNCTION, _CHANNELS = range(3)
+
+
+@intrinsic
+def _call_callback(typingctx, function, unused_input, output, frame_count, time_info, status, user_data):  # type: ignore[no-untyped-def]
+    """Call the ``PaStreamCallback`` at address `function`."""
+    signature = types.int32(types.int64, types.int64, types.int64, types.uint64, types.int64, types.uint64, types.int64)
+
+    def codegen(context, builder, signature, args):  # type: ignore[no-untyped-def]
+        called = ir.FunctionType(ir.IntType(32), [ir.IntType(64)] * 6)
+        return builder.call(builder.inttoptr(args[0], called.as_pointer()), args[1:])
+
+    return signature, codegen
+
+
+@callback("i4(i8, i8, u8, i8, u8, i8)")
+def _silence_or_sound(unused_input, output, frame_count, time_info, status, user_data):  # type: ignore[no-untyped-def]
+    """``PaStreamCallback``: silence until the page at `user_data` names a room, from then on what the room says."""
+    page = view_i8(user_data, 3)
+    play = load_acquire(page, _PLAY)
+    if play != 0:
+        return _call_callback(page[_FUNCTION], unused_input, output, frame_count, time_info, status, play)
+    count = np.int64(frame_count) * page[_CHANNELS]
+    block = view_block(output, count, 1)
+    for i in range(count):
+        block[i, 0] = 0.0
+    return 0
 
 
 def _quiet_the_libraries() -> None:
@@ -218,10 +250,40 @@ class PortAudioSink:
         self._rate_hz = 0
         self._stopping = threading.Event()
         self._writer: threading.Thread | None = None
+        self._beginning: threading.Thread | None = None
+        self._begun: BaseException | None = None
+        self._page = aligned_zeros(3, np.int64)  # what `_silence_or_sound` is told
         self._play: PlayRoom | None = None  # the callback reads its memory: keep it until the stream is closed
 
+    def begin(self, channels: int, rate_hz: int | None, source_rate_hz: int) -> None:
+        """Find the device and have it play silence, on a thread that `open` waits for.
+
+        Looking for devices takes 50 ms, and a sound server asks for the first time 70 ms after a stream was started.
+        """
+        if sys.platform == "linux":  # elsewhere the system may tie a device to the thread that found it
+            self._beginning = threading.Thread(target=self._begin, args=(channels, rate_hz), name="rtm-devices", daemon=True)
+            self._beginning.start()
+
+    def _begin(self, channels: int, rate_hz: int | None) -> None:
+        try:
+            self._find(channels, rate_hz)
+            if self._library is not None:
+                self._start_stream(self._library)
+        except BaseException as exc:  # `open` raises it
+            self._begun = exc
+
     def open(self, channels: int, rate_hz: int | None, source_rate_hz: int) -> int:
-        """Find the device and open it at its own rate, or at `rate_hz`."""
+        """Find the device, which will be opened at its own rate, or at `rate_hz`."""
+        if self._beginning is None:
+            self._find(channels, rate_hz)
+        else:
+            self._beginning.join()
+            self._beginning = None
+            if self._begun is not None:
+                raise self._begun
+        return self._rate_hz
+
+    def _find(self, channels: int, rate_hz: int | None) -> None:
         _quiet_the_libraries()
         self._instance = _pyaudio().PyAudio()
         try:
@@ -242,7 +304,6 @@ class PortAudioSink:
             self._instance.terminate()
             self._instance = None
             raise
-        return self._rate_hz
 
     def _best_rate(self, channels: int) -> int:
         """48 kHz where the device takes it, else its own.
@@ -268,29 +329,36 @@ class PortAudioSink:
         )
 
     def start(self, play: PlayRoom) -> None:
-        """Open the stream and let the device ask."""
-        assert self._info is not None
+        """Let the device ask `play`; open it if that is not done yet."""
         self._play = play
         if self._library is None:
             self._start_writer(play)
             return
+        self._page[_FUNCTION] = play.callback_address
+        store_word(self._page, _PLAY, play.address)
+        if self._stream is None:
+            self._start_stream(self._library)
+
+    def _start_stream(self, library: ctypes.CDLL) -> None:
+        assert self._info is not None
+        self._page[_CHANNELS] = self._channels
         parameters = _StreamParameters(self._info.index, self._channels, _FLOAT32, self._info.low_latency_ms / 1000.0, None)
         stream = ctypes.c_void_p()
         self._check(
-            self._library.Pa_OpenStream(
+            library.Pa_OpenStream(
                 ctypes.byref(stream),
                 None,
                 ctypes.byref(parameters),
                 float(self._rate_hz),
                 self._rate_hz // 100,
                 0,
-                play.callback_address,
-                play.address,
+                _silence_or_sound.address,
+                self._page.ctypes.data,
             ),
             "opened",
         )
         self._stream = stream
-        self._check(self._library.Pa_StartStream(stream), "started")
+        self._check(library.Pa_StartStream(stream), "started")
 
     def _check(self, code: int, doing: str) -> None:
         if code == _NO_ERROR:
@@ -346,6 +414,11 @@ class PortAudioSink:
 
     def stop(self, timeout_s: float) -> bool:
         """Close the stream, on a thread of its own: a device that is gone may keep the call for ever."""
+        if self._beginning is not None:  # begun, and never opened
+            self._beginning.join(timeout_s)
+            if self._beginning.is_alive():
+                return False
+            self._beginning = None
         if self._instance is None:
             return True
         self._stopping.set()

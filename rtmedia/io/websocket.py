@@ -12,13 +12,12 @@ so the token.
 from __future__ import annotations
 
 import contextlib
-import http.client
 import io
 import ssl
 import struct
 import time
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import websocket
@@ -30,6 +29,9 @@ from rtmedia.protocol.oauth import Token
 from rtmedia.protocol.retry import parse_retry_after
 from rtmedia.protocol.session import ConnectionEnded, refusal
 from rtmedia.units import NS_PER_MS, NS_PER_S, without_query
+
+if TYPE_CHECKING:
+    import http.client
 
 #: Headers, and the body of a refusal, of one handshake.
 _HANDSHAKE_LIMIT_OCTETS = 262_144
@@ -423,6 +425,8 @@ def _read_head(octets: bytes) -> tuple[int, http.client.HTTPMessage] | None:
     words = line.split(None, 2)
     if len(words) < 2 or not words[0].startswith(b"HTTP/") or len(words[1]) != 3 or not words[1].isdigit():
         return None
+    import http.client  # here: no connection that is granted needs it
+
     try:
         headers = http.client.parse_headers(io.BytesIO(rest.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"))
     except (http.client.HTTPException, ValueError):

@@ -8,7 +8,6 @@ server best. Randomness is an argument, so that a simulation repeats.
 from __future__ import annotations
 
 from collections.abc import Callable
-from email.utils import mktime_tz, parsedate_tz
 from typing import Literal
 
 from rtmedia.errors import ConfigError
@@ -92,6 +91,8 @@ def parse_retry_after(value: str | None, now_epoch_s: float, *, default_s: float
     # isdigit alone lets "²" through; a leading "-" or a "1.5" is no delay-seconds.
     if value.isascii() and value.isdigit():
         return cap_s if len(value) > 9 else min(float(value), cap_s)
+    from email.utils import mktime_tz, parsedate_tz  # here: no start needs it, and it takes 10 ms
+
     try:
         parsed = parsedate_tz(value)
         if parsed is None or not (1 <= parsed[2] <= 31 and parsed[3] < 24 and parsed[4] < 60 and parsed[5] < 61):

@@ -38,6 +38,8 @@ END_GRACE_NS = NS_PER_S
 _LONGEST_WAIT_S = 1.0
 #: A full wire ring is asked again after this, for the one message that must not be lost.
 _END_RETRY_S = 0.01
+#: A connection that was opened ahead and waited longer for `ReceiveRoom.go` is made anew: the server may have lost patience.
+_FRESH_NS = 2 * NS_PER_S
 _SEQ_MASK = 0xFFFF_FFFF
 
 
@@ -144,6 +146,14 @@ class ReceiveCounters:
         }
 
 
+class _TooOld(SourceError):
+    """The connection waited too long before there was anything to subscribe for."""
+
+
+def _nowhere(*_: object) -> bool:
+    return False
+
+
 class ReceiveRoom:
     """The body of the receive thread.
 
@@ -152,8 +162,8 @@ class ReceiveRoom:
     make_connection : callable
         A fresh, unopened `Connection` for each attempt.
     protocol : MediaProtocol
-    write_wire : WireWriter
-        Into the wire ring; False when it is full.
+    write_wire : WireWriter or None
+        Into the wire ring; False when it is full. None: `run` connects, and waits for `go` before it subscribes.
     write_transcript : TranscriptWriter
     emit : callable
         Takes `Connected`, `Disconnected` and `Problem`.
@@ -187,7 +197,7 @@ class ReceiveRoom:
         *,
         make_connection: Callable[[], Connection],
         protocol: MediaProtocol,
-        write_wire: WireWriter,
+        write_wire: WireWriter | None,
         write_transcript: TranscriptWriter,
         emit: Callable[[Event], None],
         backoff: Backoff,
@@ -204,7 +214,10 @@ class ReceiveRoom:
         self.counters = ReceiveCounters(protocol.accepted, protocol.rejected)
         self._make_connection = make_connection
         self._protocol = protocol
-        self._write_wire = write_wire
+        self._write_wire: WireWriter = write_wire or _nowhere
+        self._going = threading.Event()
+        if write_wire is not None:
+            self._going.set()
         self._write_transcript = write_transcript
         self._emit = emit
         self._backoff = backoff
@@ -245,9 +258,15 @@ class ReceiveRoom:
             if error is None or self._wait(self._delay_s(error)):
                 return
 
+    def go(self, write_wire: WireWriter) -> None:
+        """Subscribe, now or as soon as there is a connection, and write into `write_wire`. Thread: any; once."""
+        self._write_wire = write_wire
+        self._going.set()
+
     def stop(self) -> None:
         """Make `run` return soon, whatever it waits for. Thread: any; any number of times."""
         self._stopping.set()
+        self._going.set()
         connection = self._connection
         if connection is not None:
             connection.abort()
@@ -281,6 +300,9 @@ class ReceiveRoom:
         if end is not None:
             self._emit(Disconnected(self._clock_ns(), end.reason, counters.last_close_code, None))
             return None
+        if isinstance(error, _TooOld) and not self._stopping.is_set():
+            self._attempt -= 1
+            return self._attempt_once()
         if error is None or isinstance(error, Aborted) or self._stopping.is_set():
             self._emit(Disconnected(self._clock_ns(), "stopped", None, None))
             return None
@@ -290,6 +312,8 @@ class ReceiveRoom:
         if self._tokens is not None:
             self._token = self._tokens.token(self._clock_ns())
         connection.open(self._token)
+        if not self._going.is_set():
+            self._wait_to_go()
         connection.send(self._protocol.subscribe())
         counters = self.counters
         counters.epoch += 1
@@ -300,6 +324,15 @@ class ReceiveRoom:
         self._packets = self._octets = 0
         self._is_proved = False
         self._emit(Connected(self._clock_ns(), self._url, self._attempt, counters.epoch))
+
+    def _wait_to_go(self) -> None:
+        """Connected ahead: the network has had its time while the engine is built, and the stream begins when it is."""
+        since_ns = self._clock_ns()
+        self._going.wait()
+        if self._stopping.is_set():
+            raise Aborted("the room was stopped before it was to subscribe")
+        if self._clock_ns() - since_ns > _FRESH_NS:
+            raise _TooOld("the connection was opened too long ago")
 
     # --- receiving -----------------------------------------------------------------------------------------
 

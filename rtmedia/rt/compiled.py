@@ -26,6 +26,7 @@ from typing import Any
 from rtmedia.rt import entry, machine
 from rtmedia.rt.cache import kernel_cache_dir
 from rtmedia.rt.signature import Signature, parse
+from rtmedia.rt.stamp import forget
 
 _MAGIC = b"rtmedia kernel 2\n"
 _numbers = itertools.count(1)
@@ -144,6 +145,7 @@ class Kernel:
             # numba brings symbols of its own (the C library's mathematics, vectors of it): what lacked one may be complete now.
             if self._address or self._load_from_disk():
                 return
+            forget()  # of the sources: they may be edited while this takes its time
             code, needs = compiler.compile_object(self.py_func, compiler.signature_of(self._given), self.symbol)
             if self._path is not None:
                 _write(self._path, self.symbol, code, needs)

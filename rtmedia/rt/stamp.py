@@ -15,15 +15,52 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 _YOUNG_NS = 2_000_000_000
 
 
+class _Shared:
+    """What was seen of each file, while many are asked about at one time."""
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.seen: dict[str, tuple[int, ...]] = {}
+
+
+_shared = _Shared()
+
+
+@contextlib.contextmanager
+def looking_once() -> Iterator[None]:
+    """Look at each file once in here, or until `forget`: fifty modules are asked about when an engine is built, and share most files.
+
+    For what takes a moment: what is edited within it may be noticed only by the next process.
+    """
+    forget()
+    _shared.depth += 1
+    try:
+        yield
+    finally:
+        _shared.depth -= 1
+        forget()
+
+
+def forget() -> None:
+    """What was seen is old: something that takes its time is about to be done."""
+    _shared.seen = {}
+
+
 def _status(path: str) -> tuple[int, ...]:
+    seen = _shared.seen
+    if path in seen:
+        return seen[path]
     found = os.stat(path)
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+    status = found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+    if _shared.depth:
+        seen[path] = status
+    return status
 
 
 def _stamp(paths: Iterable[str]) -> str | None:

@@ -18,7 +18,7 @@ from rtmedia.cli.main import COMMANDS, app
 from rtmedia.cli.serve import server_options
 from rtmedia.errors import SinkError
 
-NAMES = [command.__name__ for command in COMMANDS]
+NAMES = list(COMMANDS)
 
 
 @pytest.fixture
@@ -69,11 +69,36 @@ def test_every_command_has_help(run, name):
 
 def test_the_help_needs_neither_numpy_nor_numba_nor_the_network():
     heavy = ("numpy", "numba", "pyaudio", "aiohttp", "requests", "websocket")
-    code = f"import sys, rtmedia.cli.main; print([name for name in {heavy} if name in sys.modules])"
+    code = f"""
+import sys
+from rtmedia.cli.main import COMMANDS, app
+for words in ([], *([name] for name in COMMANDS)):
+    try:
+        app([*words, "--help"])
+    except SystemExit as exc:
+        assert not exc.code
+assert {{f"rtmedia.cli.{{name}}" for name in COMMANDS}} < set(sys.modules)
+print([name for name in {heavy} if name in sys.modules])
+"""
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(rtmedia.__file__).parent.parent
     )
-    assert result.stdout == "[]\n"
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_command_does_not_import_the_others():
+    code = "import sys; from rtmedia.cli.main import app; app(['--version'], standalone_mode=False)\n"
+    code += "print([name for name in sys.modules if name.startswith('rich') or name in ('rtmedia.cli.play', 'rtmedia.cli.bench')])"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(rtmedia.__file__).parent.parent
+    )
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_name_that_is_nearly_a_command_is_guessed(run):
+    result = run("plya")
+    assert result.exit_code == 2
+    assert "play" in result.output
 
 
 def test_the_version_is_the_packages(run):

@@ -149,6 +149,18 @@ class World:
             **settings,
         )
 
+    def wait_before_going(self, seconds: float, then: Callable[[], None]) -> None:
+        """From now on the room waits for `go` when it has connected: for `seconds` of its clock, and `then` happens."""
+        gate = threading.Event()
+
+        def wait() -> None:
+            self.now_ns += int(seconds * NS_PER_S)
+            then()
+            assert gate.is_set(), "nobody let the room go"
+
+        gate.wait = wait  # type: ignore[assignment,method-assign]
+        self.room._going = gate
+
     def make_connection(self) -> FakeConnection:
         self.connections.append(FakeConnection(self, self.scripts.pop(0)))
         return self.connections[-1]
@@ -593,3 +605,49 @@ def test_a_failure_that_comes_with_the_stop_is_no_failure():
     world.scripts = [[world.stopping.set, LOST]]
     world.run()
     assert world.of(Disconnected)[0].reason == "stopped"
+
+
+# --- connected ahead ---------------------------------------------------------------------------------------------
+
+
+def test_a_room_that_is_not_to_go_yet_connects_and_subscribes_later():
+    world = World([END, LOST])
+    sent_before = []
+
+    def go() -> None:
+        sent_before.extend(world.connections[0].sent)
+        assert not world.room.counters.connected
+        world.room.go(world.write_wire)
+
+    world.wait_before_going(0.3, go)
+    world.run()
+    assert sent_before == []
+    assert len(world.connections) == 1
+    assert len(world.connections[0].sent) == 1
+    assert world.of(Connected)[0].attempt == 1
+
+
+def test_a_connection_that_waited_for_a_compilation_is_made_anew_at_no_attempts_cost():
+    world = World([], [END, LOST], limit=0)
+    world.wait_before_going(30.0, lambda: world.room.go(world.write_wire))
+    world.run()
+    assert [connection.closed for connection in world.connections] == [True, True]
+    assert world.connections[0].sent == []
+    assert [(event.attempt, event.epoch) for event in world.of(Connected)] == [(1, 1)]
+    assert world.waits == []
+
+
+def test_a_stop_before_the_room_was_to_go_is_no_failure():
+    world = World([])
+    world.wait_before_going(0.1, world.room.stop)
+    world.run()
+    assert world.connections[0].closed
+    assert world.connections[0].sent == []
+    assert world.of(Connected) == []
+    assert world.of(Disconnected)[0].reason == "stopped"
+
+
+def test_what_refuses_a_room_ahead_of_time_ends_it_all_the_same():
+    world = World([_Refuse(SourceError("no", retryable=False))])
+    world.room._going.clear()
+    world.run_until_it_fails()

@@ -87,3 +87,16 @@ def test_a_broken_note_is_no_note(tree, octets):
 def test_a_place_that_cannot_be_written_remembers_nothing(tree):
     (tree / "notes").write_text("not a folder")
     assert remembered(tree) is None
+
+
+def test_who_looks_once_looks_again_when_it_was_forgotten_and_afterwards(tree):
+    path = tree / "seen.py"
+    path.write_bytes(b"1")
+    with stamp.looking_once():
+        first = stamp._status(str(path))
+        path.write_bytes(b"12")
+        assert stamp._status(str(path)) == first
+        stamp.forget()
+        assert stamp._status(str(path))[0] == 2
+        path.write_bytes(b"123")
+    assert stamp._status(str(path))[0] == 3
