@@ -131,20 +131,6 @@ class Grants:
         self._process.release(self)
 
 
-def apply(settings: Realtime, threads: Mapping[str, int]) -> dict[str, str]:
-    """Ask for everything at once, for good; returns the answers. For programs with compiled threads of their own.
-
-    Parameters
-    ----------
-    settings
-        The wish.
-    threads
-        By name, the system's numbers (``threading.get_native_id``).
-    """
-    grants = Grants(settings)
-    return {**grants.prepare(), **grants.apply(threads)}
-
-
 def problems(said: Mapping[str, str]) -> str:
     """Those answers that somebody should know, in one line; empty where all is well."""
     names: dict[str, list[str]] = {}
