@@ -151,7 +151,8 @@ class Linux(System):
     def set_fifo(self, thread: int, priority: int) -> str:
         """As `System.set_fifo`: SCHED_FIFO with SCHED_RESET_ON_FORK, so that no child process inherits it."""
         soft, hard = self.limits("RTPRIO")
-        if not self.may(CAP_SYS_NICE) and 0 <= soft < priority:
+        short = not self.may(CAP_SYS_NICE) and 0 <= soft < priority
+        if short:
             if 0 <= hard < priority:
                 raise Refused(f"RLIMIT_RTPRIO is {hard}: give the user `rtprio 95` in /etc/security/limits.d and log in again")
             self.set_limits("RTPRIO", priority, hard)  # up to the hard limit a process may help itself
@@ -161,6 +162,10 @@ class Linux(System):
             raise Refused("not permitted, though the limit allows it: a container or a control group without real-time budget") from exc
         except OSError as exc:
             raise Refused(f"{exc.strerror}") from exc
+        finally:
+            if short:  # it is looked at in that call only, and child processes would inherit it
+                with contextlib.suppress(Refused):
+                    self.set_limits("RTPRIO", soft, hard)
         return f"SCHED_FIFO {priority}"
 
     def priority_of(self, thread: int) -> int | None:

@@ -113,10 +113,14 @@ def test_root_or_a_high_limit_is_enough(scheduled, box):
     assert machine.was_set == []
 
 
-def test_a_soft_limit_is_raised_as_far_as_needed_where_the_hard_one_allows(scheduled):
+def test_a_soft_limit_is_raised_for_the_call_as_far_as_needed_where_the_hard_one_allows(scheduled):
     machine = Box(RTPRIO=(0, 95))
     machine.set_fifo(7, 10)
-    assert machine.was_set == [("RTPRIO", 10, 95)]
+    assert machine.was_set == [("RTPRIO", 10, 95), ("RTPRIO", 0, 95)]
+    scheduled.error = PermissionError(errno.EPERM, "Operation not permitted")
+    with pytest.raises(Refused):
+        machine.set_fifo(7, 10)
+    assert machine.limits("RTPRIO") == (0, 95)
     with pytest.raises(Refused, match="is 95"):
         machine.set_fifo(7, 97)
 
