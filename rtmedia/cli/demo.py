@@ -31,7 +31,7 @@ def demo(
     gain_db: opt.GainDb = 0.0,
     drift: opt.DriftOption = opt.Drift.splice,
     realtime: opt.RealtimeOption = opt.Scheduling.off,
-    realtime_priority: opt.RealtimePriority = 10,
+    realtime_priority: opt.RealtimePriority = opt.PRIORITY,
     lock_memory: opt.LockMemory = False,
     cpus: opt.Cpus = "",
     switch_interval_ms: opt.SwitchIntervalMs = None,

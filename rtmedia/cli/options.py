@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from rtmedia.realtime import PRIORITY
+
 if TYPE_CHECKING:
     from rtmedia.realtime import Realtime
 
@@ -184,7 +186,9 @@ RealtimeOption = Annotated[
         rich_help_panel=REALTIME,
     ),
 ]
-RealtimePriority = Annotated[int, typer.Option("--realtime-priority", metavar="N", help="1 to 98.", rich_help_panel=REALTIME)]
+RealtimePriority = Annotated[
+    int, typer.Option("--realtime-priority", metavar="N", help="1 to 98, for --realtime.", rich_help_panel=REALTIME)
+]
 LockMemory = Annotated[
     bool, typer.Option("--lock-memory", help="Nothing of this process is swapped out or read from disk again.", rich_help_panel=REALTIME)
 ]
@@ -211,11 +215,13 @@ def realtime_of(
     Raises
     ------
     ConfigError
-        A value that no machine could grant.
+        A value that no machine could grant, or a priority without ``--realtime``.
     """
     from rtmedia.errors import ConfigError
     from rtmedia.realtime import Realtime
 
+    if scheduling is Scheduling.off and priority != PRIORITY:
+        raise ConfigError(f"--realtime-priority is {priority}, but --realtime is off, so no thread would have it: give --realtime auto too")
     try:
         cores = tuple(int(core) for core in cpus.split(",")) if cpus else ()
     except ValueError:

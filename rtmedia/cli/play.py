@@ -63,7 +63,7 @@ def play(
     price_ms: opt.PriceMs = None,
     drift: opt.DriftOption = opt.Drift.splice,
     realtime: opt.RealtimeOption = opt.Scheduling.off,
-    realtime_priority: opt.RealtimePriority = 10,
+    realtime_priority: opt.RealtimePriority = opt.PRIORITY,
     lock_memory: opt.LockMemory = False,
     cpus: opt.Cpus = "",
     switch_interval_ms: opt.SwitchIntervalMs = None,

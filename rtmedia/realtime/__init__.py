@@ -16,6 +16,7 @@ from rtmedia.errors import ConfigError
 SCHEDULING = ("auto", "fifo", "rtkit", "off")
 PRIORITIES = (1, 98)  # Linux has 1 to 99; its own watchdog lives at 99 and must outrank us
 SWITCH_INTERVAL_MS = (0.05, 1000.0)
+PRIORITY = 10  # unless another one is given
 LARGEST_CPU = 8191  # the most that a Linux kernel can be built for
 
 
@@ -36,6 +37,7 @@ class Realtime:
         On Windows any of the first three is the highest thread priority without a driver's help.
     priority
         Of the device's thread, 1 to 98. Rendering is one below and decoding two: the nearer the deadline, the higher.
+        It has a meaning only together with `scheduling`.
     lock_memory
         Keep the whole process in memory: nothing is swapped out or read from the disk again.
     cpus
@@ -49,7 +51,7 @@ class Realtime:
     Raises
     ------
     ConfigError
-        A value that no machine could grant.
+        A value that no machine could grant, or a priority for threads that shall stay ordinary ones.
 
     Notes
     -----
@@ -58,7 +60,7 @@ class Realtime:
     """
 
     scheduling: Literal["auto", "fifo", "rtkit", "off"] = "off"
-    priority: int = 10
+    priority: int = PRIORITY
     lock_memory: bool = False
     cpus: tuple[int, ...] = ()
     switch_interval_ms: float | None = None
@@ -71,6 +73,10 @@ class Realtime:
         low, high = PRIORITIES
         _check(
             _whole(self.priority) and low <= self.priority <= high, f"priority is {self.priority!r}; it must be between {low} and {high}"
+        )
+        _check(
+            self.scheduling != "off" or self.priority == PRIORITY,
+            f"priority is {self.priority}, but scheduling is 'off', so that no thread would have it: give scheduling='auto' too",
         )
         _check(isinstance(self.lock_memory, bool), f"lock_memory is {self.lock_memory!r}; it must be True or False")
         _check(isinstance(self.freeze_gc, bool), f"freeze_gc is {self.freeze_gc!r}; it must be True or False")
@@ -88,7 +94,7 @@ class Realtime:
     @property
     def asks(self) -> bool:
         """Whether anything at all is asked for."""
-        return self != Realtime(priority=self.priority)
+        return self != Realtime()
 
     def priority_of(self, thread: str) -> int:
         """Of ``"play"``, ``"render"`` or ``"decode"``."""
