@@ -48,7 +48,10 @@ def _step_down(typingctx):  # type: ignore[no-untyped-def]
             int_ = ir.IntType(32)
             parameter = cgutils.alloca_once(builder, int_)  # struct sched_param
             builder.store(int_(0), parameter)
+            errno = _call(builder, "__errno_location", int_.as_pointer(), [])  # glibc's and musl's name of it
+            before = builder.load(errno)
             _call(builder, "sched_setscheduler", int_, [int_(0), int_(_SCHED_OTHER | _SCHED_RESET_ON_FORK), parameter])
+            builder.store(before, errno)
         return context.get_dummy_value()
 
     return types.void(), codegen
@@ -65,7 +68,8 @@ def step_down(signal_number):
     """A handler of SIGXCPU: the thread that gets it is scheduled like any other from now on.
 
     Linux sends that signal to the thread that has computed for longer than RLIMIT_RTTIME at real-time priority without once
-    sleeping. ``sched_setscheduler`` is one system call: safe in a handler, and no interpreter is needed.
+    sleeping. ``sched_setscheduler`` is one system call: safe in a handler, and no interpreter is needed. A sandbox may refuse
+    it; errno, which the interrupted code may be about to read, is as before either way.
 
     Thread: whichever computes too long.   Real-time: yes.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
 import sys
 import threading
@@ -36,3 +37,22 @@ def test_stepping_down_an_ordinary_thread_changes_nothing():
     thread.start()
     thread.join()
     assert result == [True]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="scheduling classes of Linux")
+def test_what_the_interrupted_code_finds_in_errno_is_its_own():
+    """An idle thread without powers may not become an ordinary one, unless RLIMIT_NICE says so: the call inside fails."""
+    result = []
+
+    def body():
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+        version_3, nothing = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+        ctypes.CDLL(None).capset(version_3, nothing)  # of this thread alone
+        ctypes.set_errno(4711)
+        ctypes.CFUNCTYPE(None, ctypes.c_int, use_errno=True)(step_down.address)(24)
+        result.append(ctypes.get_errno())
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+    assert result == [4711]
