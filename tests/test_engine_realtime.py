@@ -15,6 +15,7 @@ from rtmedia.realtime import grants as grants_module
 from rtmedia.realtime.grants import Grants
 from rtmedia.realtime.process import Process
 from rtmedia.realtime.system import Linux, Refused
+from rtmedia.rooms import pool
 from tests.realtime.fakes import FakeKit, FakeSystem
 
 pytestmark = pytest.mark.live
@@ -73,6 +74,20 @@ def test_what_is_granted_is_told_and_given_back(machine, scaled):
     assert [event for event in engine.events() if isinstance(event, Problem)] == []
     assert (system.locked, system.frozen, system.interval_s) == (0, 0, 0.005)
     assert system.asked("disarm_belt")
+
+
+def test_threads_that_go_on_for_an_engine_that_did_not_ask_are_ordinary_again(machine, scaled):
+    system = machine(FakeSystem())
+    with Engine(quiet(None)) as other:
+        with Engine(quiet(Realtime(scheduling="fifo"))) as engine:
+            until(lambda: "scheduling.play" in engine.stats().realtime, scaled)
+            assert sorted(system.priorities.values()) == [8, 9, 10]
+            assert set(pool.threads().values()) == set(system.priorities)
+        assert set(pool.threads().values()) == set(system.priorities)
+        assert set(system.priorities.values()) == {0}
+        assert system.calls[-1] == ("disarm_belt",)
+        played = other.stats().frames_played_total
+        until(lambda: other.stats().frames_played_total > played, scaled)
 
 
 def test_a_loss_while_playing_is_told(machine, scaled):
@@ -134,3 +149,17 @@ def test_on_this_machine_the_threads_are_real_time_while_they_play(scaled):
     assert engine.stats().realtime["scheduling.play"] == "granted SCHED_FIFO 3"
     assert resource.getrlimit(resource.RLIMIT_RTTIME) == before
     assert {os.sched_getscheduler(int(task)) for task in os.listdir("/proc/self/task")} == {0}
+
+
+@pytest.mark.usefixtures("granting")
+def test_on_this_machine_shared_threads_are_ordinary_before_the_belt_comes_off(scaled):
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_RTTIME)
+    with Engine(quiet(None)):
+        with Engine(quiet(Realtime(scheduling="fifo", priority=3))) as engine:
+            until(lambda: "scheduling.play" in engine.stats().realtime, scaled)
+            threads = pool.threads().values()
+            assert {os.sched_getscheduler(thread) for thread in threads} == {0x40000000 | os.SCHED_FIFO}
+        assert {os.sched_getscheduler(thread) for thread in threads} == {0x40000000 | os.SCHED_OTHER}
+        assert resource.getrlimit(resource.RLIMIT_RTTIME) == before

@@ -97,7 +97,7 @@ class Grants:
         return f"{REFUSED}: {'; '.join(refusals)}"
 
     def _directly(self, thread: int, priority: int, found: dict[str, str]) -> str:
-        said = self._process.set_fifo(thread, priority)
+        said = self._process.set_fifo(self, thread, priority)
         try:
             self._process.arm_belt(self)
         except Refused as exc:  # we can do without: our loops sleep, and the kernel leaves 5 % of a core to the rest
@@ -109,9 +109,14 @@ class Grants:
             self._terms = self._rtkit.terms()
         highest, hard_us = self._terms
         self._process.arm_belt(self, hard_us)  # its condition; without our handler the limit would end the process
-        self._rtkit.make_realtime(thread, min(priority, highest))
         lower = f" ({highest} is the most it gives)" if priority > highest else ""
-        return f"SCHED_RR {min(priority, highest)} by RealtimeKit{lower}"
+        priority = min(priority, highest)
+
+        def ask() -> str:
+            self._rtkit.make_realtime(thread, priority)
+            return f"SCHED_RR {priority} by RealtimeKit{lower}"
+
+        return self._process.set_priority(self, thread, priority, ask)
 
     def look(self) -> dict[str, str]:
         """What was granted and has been taken away since; each loss is told once."""
@@ -127,7 +132,7 @@ class Grants:
         return lost
 
     def give_back(self) -> None:
-        """Put back what the process has once, where no other engine wishes it. The threads' own end with them."""
+        """Put back what no other engine wishes: what the process has once, and threads that go on for others. Cores end with the thread."""
         self._process.release(self)
 
 

@@ -2,7 +2,8 @@
 
 The strongest wish wins: the shortest switch interval, the highest priority of a shared thread. A shared thread's cores are
 the exception, because none is stronger: the first wish stays, and a different one is refused. What was changed is put
-back when the last engine that wished it has stopped, unless somebody else has changed it in the meantime.
+back when the last engine that wished it has stopped, unless somebody else has changed it in the meantime. Shared threads
+outlive that engine where others, which wished nothing, go on: they are made ordinary ones, and only then the belt comes off.
 
 This is the package's only state at module level, because what it describes is the process's own and not an engine's.
 """
@@ -10,6 +11,8 @@ This is the package's only state at module level, because what it describes is t
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
@@ -34,6 +37,7 @@ class Process:
         self._intervals: list[tuple[Any, float]] = []  # who wished which
         self._interval_before = 0.0
         self._pinned: dict[int, tuple[tuple[int, ...], list[Any]]] = {}  # thread: its cores, who wished them
+        self._raised: dict[int, tuple[int, list[Any]]] = {}  # thread: the priority it got, who wished one
         self._memory_said = ""
         self._others_locked = False
         self._others_froze = False
@@ -79,13 +83,27 @@ class Process:
             if not any(held is owner for held in self._owners["belt"]):
                 self._owners["belt"].append(owner)
 
-    def set_fifo(self, thread: int, priority: int) -> str:
+    def set_fifo(self, owner: Any, thread: int, priority: int) -> str:
         """Make a thread real-time, unless it already is at a higher priority."""
         with self._lock:
-            now = self.system.priority_of(thread)
-            if now is not None and now > priority:
-                return f"{now}, which another engine asked for, instead of {priority}"
-            return self.system.set_fifo(thread, priority)
+            return self.set_priority(owner, thread, priority, lambda: self.system.set_fifo(thread, priority))
+
+    def set_priority(self, owner: Any, thread: int, priority: int, ask: Callable[[], str]) -> str:
+        """The same by `ask`, which is called without the lock and may take its time."""
+        with self._lock:
+            given, owners = self._raised.get(thread, (0, []))
+            now = self.system.priority_of(thread) or 0
+            if now > priority:
+                if now == given:  # else its own maker's, such as a sound server's: not ours to put back
+                    owners.append(owner)
+                return f"{now}, which {'another engine' if now == given else 'somebody else'} asked for, instead of {priority}"
+            foreign = now > 0 and now != given
+        said = ask()
+        with self._lock:
+            if not foreign and (given := self.system.priority_of(thread)):
+                _, owners = self._raised.get(thread, (0, []))
+                self._raised[thread] = (given, [*owners, owner])
+        return said
 
     def set_cpus(self, owner: Any, thread: int, cpus: tuple[int, ...]) -> str:
         """Restrict a thread to cores, unless another engine wished others for it."""
@@ -107,12 +125,25 @@ class Process:
             # Whoever froze more since then owns the frozen heap now: the collector has no names on it.
             if self._was_last("gc", owner) and not self._others_froze and self.system.frozen_objects() <= self._frozen:
                 self.system.unfreeze_gc()
-            if self._was_last("belt", owner):
+            calm = self._release_threads(owner)
+            if self._was_last("belt", owner) and calm:
                 self.system.disarm_belt()
             for thread, (_, owners) in list(self._pinned.items()):
                 _remove(owners, owner)
                 if not owners:
                     del self._pinned[thread]
+
+    def _release_threads(self, owner: Any) -> bool:
+        """Make ordinary what nobody wishes real-time any more and nobody else has changed; False where one could not be."""
+        for thread, (given, owners) in list(self._raised.items()):
+            _remove(owners, owner)
+            if owners:
+                continue
+            with suppress(Refused):
+                if self.system.priority_of(thread) == given:  # not where it has ended, or has been put back already
+                    self.system.step_down(thread)
+                del self._raised[thread]
+        return all(owners for _, owners in self._raised.values())
 
     def _release_interval(self, owner: Any) -> None:
         mine = [wish for wish in self._intervals if wish[0] is owner]

@@ -38,6 +38,9 @@ class System:
         """Schedule `thread` before everything ordinary; returns what it has become."""
         raise Refused(f"{self.name} has no call for it that another thread may make; its sound system's own threads are real-time already")
 
+    def step_down(self, thread: int) -> None:
+        """The opposite."""
+
     def priority_of(self, thread: int) -> int | None:
         """The real-time priority of `thread`, 0 for an ordinary one; None where that cannot be known, or the thread has gone."""
         return None
@@ -167,6 +170,17 @@ class Linux(System):
                 with contextlib.suppress(Refused):
                     self.set_limits("RTPRIO", soft, hard)
         return f"SCHED_FIFO {priority}"
+
+    def step_down(self, thread: int) -> None:
+        """As `System.step_down`; SCHED_RESET_ON_FORK stays, which only root may take off and which means nothing to an ordinary thread."""
+        if not Path(f"/proc/self/task/{thread}").exists():  # its number may be another process's thread by now
+            return
+        try:
+            os.sched_setscheduler(thread, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))  # type: ignore[attr-defined,unused-ignore]
+        except ProcessLookupError:
+            return
+        except OSError as exc:
+            raise Refused(f"{exc.strerror}") from exc
 
     def priority_of(self, thread: int) -> int | None:
         """As `System.priority_of`; only SCHED_FIFO and SCHED_RR, which RealtimeKit gives, have one."""

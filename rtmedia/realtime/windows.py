@@ -14,7 +14,7 @@ from typing import Any
 from rtmedia.realtime.system import Refused, System
 
 _SET_INFORMATION, _QUERY_INFORMATION = 0x20, 0x40  # THREAD_SET_INFORMATION and so on: access rights
-_TIME_CRITICAL, _ERROR = 15, 0x7FFFFFFF
+_NORMAL, _TIME_CRITICAL, _ERROR = 0, 15, 0x7FFFFFFF
 
 
 def _kernel32() -> Any:
@@ -58,6 +58,12 @@ class Windows(System):
             if not self._library.SetThreadPriority(handle, _TIME_CRITICAL):
                 raise Refused("SetThreadPriority failed")
         return "THREAD_PRIORITY_TIME_CRITICAL"
+
+    def step_down(self, thread: int) -> None:
+        """As `System.step_down`."""
+        with self._opened(thread) as handle:
+            if not self._library.SetThreadPriority(handle, _NORMAL):
+                raise Refused("SetThreadPriority failed")
 
     def priority_of(self, thread: int) -> int | None:
         """As `System.priority_of`."""

@@ -33,6 +33,10 @@ class FakeSystem(System):
         self.priorities[thread] = priority
         return f"SCHED_FIFO {priority}"
 
+    def step_down(self, thread):
+        self._ask("step_down", thread)
+        self.priorities[thread] = 0
+
     def priority_of(self, thread):
         return self.priorities.get(thread)
 

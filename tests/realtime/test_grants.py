@@ -141,6 +141,31 @@ def test_without_a_belt_a_direct_grant_stands_and_says_so():
     assert made.said["belt"] == "refused: RLIMIT_CPU is set"
 
 
+@pytest.mark.parametrize("refused", [{}, {"set_fifo": "no"}])
+def test_what_was_granted_to_threads_that_go_on_is_given_back(refused):
+    system = FakeSystem(**refused)
+    first, kit = grants(system, scheduling="auto"), FakeKit(system)
+    second = Grants(Realtime(scheduling="auto", priority=15), first._process, kit)
+    first.apply(THREADS)
+    second.apply({"decode": 101})
+    assert system.priorities[101] == 13
+    first.give_back()
+    assert system.priorities == {101: 13, 102: 0, 103: 0}
+    assert system.asked("disarm_belt") == []
+    second.give_back()
+    assert system.priorities == {101: 0, 102: 0, 103: 0}
+    assert system.calls[-1] == ("disarm_belt",)
+
+
+def test_rtkit_does_not_lower_what_another_engine_has_for_a_shared_thread():
+    system = FakeSystem(set_fifo="no")
+    first = grants(system, scheduling="auto", priority=20)
+    second = Grants(Realtime(scheduling="auto"), first._process, FakeKit(system))
+    first.apply({"play": 1})
+    assert "another engine asked for" in second.apply({"play": 1})["scheduling.play"]
+    assert system.priorities == {1: 20}
+
+
 def test_a_grant_that_is_lost_is_told_once_and_the_belt_tightened_again():
     system = FakeSystem()
     made = grants(system, scheduling="fifo")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 import signal
 import sys
+import threading
 
 import pytest
 
@@ -137,6 +139,22 @@ def test_a_schedulers_refusal_is_explained(scheduled, error, said):
     scheduled.error = error
     with pytest.raises(Refused, match=said):
         Box(powers=(CAP_SYS_NICE,)).set_fifo(7, 10)
+
+
+def test_a_thread_is_made_ordinary_again_and_keeps_the_flag_that_only_root_may_take_off(scheduled):
+    thread = threading.get_native_id()
+    Box().step_down(thread)
+    assert scheduled == [(thread, 0x40000000, 0)]
+    scheduled.error = PermissionError(errno.EPERM, "Operation not permitted")
+    with pytest.raises(Refused, match="not permitted"):
+        Box().step_down(thread)
+    scheduled.error = ProcessLookupError(errno.ESRCH, "No such process")
+    Box().step_down(thread)
+
+
+def test_a_thread_of_another_process_is_nobodys_to_step_down(scheduled):
+    Box().step_down(1 if os.getpid() != 1 else 2**22 + 1)
+    assert scheduled == []
 
 
 def test_a_core_that_no_machine_has_is_refused_with_those_that_there_are():

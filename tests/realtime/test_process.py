@@ -89,11 +89,70 @@ def test_a_heap_that_the_host_froze_stays_frozen(before, after):
 
 def test_a_shared_thread_keeps_the_highest_priority():
     process = Process(system := FakeSystem())
-    process.set_fifo(7, 20)
-    assert "another engine asked for" in process.set_fifo(7, 10)
+    first, second = object(), object()
+    process.set_fifo(first, 7, 20)
+    assert "another engine asked for" in process.set_fifo(second, 7, 10)
     assert system.priorities == {7: 20}
-    process.set_fifo(7, 30)
+    process.set_fifo(second, 7, 30)
     assert system.priorities == {7: 30}
+
+
+def test_a_thread_that_goes_on_for_an_engine_that_did_not_ask_is_ordinary_before_the_belt_comes_off():
+    process = Process(system := FakeSystem())
+    owner = object()
+    process.set_fifo(owner, 7, 10)
+    process.arm_belt(owner)
+    process.release(owner)
+    assert system.priorities == {7: 0}
+    assert [call[0] for call in system.calls[-2:]] == ["step_down", "disarm_belt"]
+
+
+def test_a_shared_thread_is_ordinary_when_the_last_engine_that_asked_has_stopped():
+    process = Process(system := FakeSystem())
+    first, second = object(), object()
+    process.set_fifo(first, 7, 20)
+    process.set_fifo(second, 7, 10)
+    process.release(first)
+    assert system.priorities == {7: 20}
+    process.release(second)
+    assert system.priorities == {7: 0}
+    process.release(second)
+    assert len(system.asked("step_down")) == 1
+
+
+@pytest.mark.parametrize("since", [None, 0, 30])
+def test_a_thread_that_ended_or_that_somebody_else_has_changed_is_left_alone(since):
+    process = Process(system := FakeSystem())
+    owner = object()
+    process.set_fifo(owner, 7, 10)
+    system.priorities[7] = since
+    process.release(owner)
+    assert system.asked("step_down") == []
+
+
+@pytest.mark.parametrize("before", [5, 10, 80])
+def test_a_thread_that_was_made_real_time_by_its_own_maker_stays_so(before):
+    process = Process(system := FakeSystem())
+    owner = object()
+    system.priorities[7] = before
+    said = process.set_fifo(owner, 7, 10)
+    assert ("somebody else" in said) == (before > 10)
+    process.release(owner)
+    assert system.asked("step_down") == []
+
+
+def test_the_belt_stays_on_while_a_thread_cannot_be_put_back():
+    process = Process(system := FakeSystem(step_down="no"))
+    first, second = object(), object()
+    process.set_fifo(first, 7, 10)
+    process.arm_belt(first)
+    process.release(first)
+    assert system.asked("disarm_belt") == []
+    system.refuse = {}
+    process.arm_belt(second)
+    process.release(second)
+    assert system.priorities == {7: 0}
+    assert len(system.asked("disarm_belt")) == 1
 
 
 def test_a_shared_thread_stays_on_the_cores_of_the_first_wish():

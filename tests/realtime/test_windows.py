@@ -41,6 +41,8 @@ def test_a_thread_is_made_time_critical_and_its_handle_closed():
     assert windows.set_fifo(7, 10) == "THREAD_PRIORITY_TIME_CRITICAL"
     assert library.calls == [("priority", 15)]
     assert windows.priority_of(7) == 15
+    windows.step_down(7)
+    assert windows.priority_of(7) == 0
     assert library.open == 0
 
 
@@ -56,6 +58,7 @@ def test_cores_become_a_mask():
     [
         lambda: Windows(FakeKernel32(opens=0)).set_fifo(7, 10),
         lambda: Windows(FakeKernel32(sets=0)).set_fifo(7, 10),
+        lambda: Windows(FakeKernel32(sets=0)).step_down(7),
         lambda: Windows(FakeKernel32(sets=0)).set_cpus(7, (1,)),
         lambda: Windows(FakeKernel32()).set_cpus(7, (64,)),
         lambda: Windows(FakeKernel32()).lock_memory(),
