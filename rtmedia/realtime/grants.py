@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import TypeVar
 
 from rtmedia.realtime import Realtime
 from rtmedia.realtime.process import Process, this_process
 from rtmedia.realtime.rtkit import RealtimeKit
 from rtmedia.realtime.system import Refused
+
+Answer = TypeVar("Answer")
 
 GRANTED, REFUSED, LOST = "granted", "refused", "lost"
 
@@ -51,6 +54,8 @@ class Grants:
         """Ask for what the process has once; returns the answers."""
         wish, process = self.settings, self._process
         found: dict[str, str] = {}
+        if wish.scheduling == "rtkit":  # whoever names it may have changed what it says to us
+            process.rtkit_refused = ""
         if wish.switch_interval_ms is not None:
             seconds = wish.switch_interval_ms / 1000.0
             found["switch_interval"] = _answer(lambda: process.set_switch_interval(self, seconds))
@@ -105,18 +110,40 @@ class Grants:
         return said
 
     def _through_rtkit(self, thread: int, priority: int) -> str:
-        if self._terms is None:
-            self._terms = self._rtkit.terms()
-        highest, hard_us = self._terms
+        highest, hard_us = self._terms = self._terms or self._rtkit_says(self._find_terms)
         self._process.arm_belt(self, hard_us)  # its condition; without our handler the limit would end the process
         lower = f" ({highest} is the most it gives)" if priority > highest else ""
         priority = min(priority, highest)
 
         def ask() -> str:
-            self._rtkit.make_realtime(thread, priority)
+            self._rtkit_says(lambda: self._make_realtime(thread, priority, hard_us))
             return f"SCHED_RR {priority} by RealtimeKit{lower}"
 
         return self._process.set_priority(self, thread, priority, ask)
+
+    def _find_terms(self) -> tuple[int, int]:
+        """They are told only where the service is; `auto` looks further, because what follows cannot be taken back."""
+        terms = self._rtkit.terms()
+        if self.settings.scheduling == "auto":
+            self._rtkit.look()
+        return terms
+
+    def _make_realtime(self, thread: int, priority: int, hard_us: int) -> None:
+        try:
+            self._rtkit.make_realtime(thread, priority)
+        except Refused as exc:
+            stays = f"its condition stays: a hard RLIMIT_RTTIME of at most {hard_us // 1000} ms, which no process can raise again"
+            raise Refused(f"{exc} ({stays})") from exc
+
+    def _rtkit_says(self, ask: Callable[[], Answer]) -> Answer:
+        """RealtimeKit's answer; one that has refused is not asked again, by any engine."""
+        if self._process.rtkit_refused:
+            raise Refused(self._process.rtkit_refused)
+        try:
+            return ask()
+        except Refused as exc:
+            self._process.rtkit_refused = str(exc)
+            raise
 
     def look(self) -> dict[str, str]:
         """What was granted and has been taken away since; each loss is told once."""

@@ -28,10 +28,16 @@ class Process:
     -----
     Thread: any; a lock makes the calls one after another.   Real-time: no.
     Each method answers with what was granted, or raises `Refused`. `owner` is any object, compared by identity.
+
+    Attributes
+    ----------
+    rtkit_refused : str
+        What RealtimeKit refused with; it is not asked again until somebody asks for it by name.
     """
 
     def __init__(self, system: System) -> None:
         self.system = system
+        self.rtkit_refused = ""
         self._lock = threading.RLock()
         self._owners: dict[str, list[Any]] = {"memory": [], "gc": [], "belt": []}
         self._intervals: list[tuple[Any, float]] = []  # who wished which
@@ -100,9 +106,9 @@ class Process:
             foreign = now > 0 and now != given
         said = ask()
         with self._lock:
-            if not foreign and (given := self.system.priority_of(thread)):
+            if not foreign and (got := self.system.priority_of(thread)):
                 _, owners = self._raised.get(thread, (0, []))
-                self._raised[thread] = (given, [*owners, owner])
+                self._raised[thread] = (got, [*owners, owner])
         return said
 
     def set_cpus(self, owner: Any, thread: int, cpus: tuple[int, ...]) -> str:

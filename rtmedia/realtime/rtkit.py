@@ -4,6 +4,9 @@ Its terms (``rtkit-daemon --help``): the process limits itself by RLIMIT_RTTIME,
 at most 20; no child inherits it; 25 threads a user. It watches the machine with a canary and takes everything back when
 the canary starves. Whom it serves polkit decides: by default users with a session on the machine, not services.
 
+Those terms are an order: it looks at the limit first, which no process can raise again, and may refuse all the same. So there is
+a look at what polkit would say, through ``pkcheck``, before anything is changed.
+
 It is asked through ``busctl``, which comes with systemd, as RealtimeKit does in practice: a D-Bus library for three calls
 at a start would be a dependency for nothing.
 """
@@ -18,14 +21,19 @@ from collections.abc import Callable, Sequence
 from rtmedia.realtime.system import Refused
 
 _PLACE = ("org.freedesktop.RealtimeKit1", "/org/freedesktop/RealtimeKit1", "org.freedesktop.RealtimeKit1")
+_RIGHT = "org.freedesktop.RealtimeKit1.acquire-real-time"
 _LIMIT_S = 3.0
+
+
+class NotInstalled(Refused):
+    """There is no such program, so nobody has said no."""
 
 
 def _run(words: Sequence[str]) -> str:
     """What a program says; `Refused` with its complaint otherwise."""
     program = shutil.which(words[0])
     if program is None:
-        raise Refused(f"{words[0]} is not installed")
+        raise NotInstalled(f"{words[0]} is not installed")
     try:
         done = subprocess.run([program, *words[1:]], capture_output=True, text=True, timeout=_LIMIT_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as exc:
@@ -69,6 +77,15 @@ class RealtimeKit:
     def terms(self) -> tuple[int, int]:
         """The highest priority that it gives, and the most that RLIMIT_RTTIME may be, in µs."""
         return self._property("MaxRealtimePriority"), self._property("RTTimeUSecMax")
+
+    def look(self) -> None:
+        """`Refused` where polkit would not let this process be served; nothing where it would, or where that cannot be known."""
+        try:
+            self._run(["pkcheck", "--action-id", _RIGHT, "--process", str(os.getpid())])
+        except NotInstalled:
+            return
+        except Refused as exc:
+            raise Refused(f"RealtimeKit: was not asked, polkit would not allow it ({exc})") from exc
 
     def make_realtime(self, thread: int, priority: int) -> None:
         """Make a thread of this process real-time (SCHED_RR, the service's own choice)."""

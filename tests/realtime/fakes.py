@@ -93,15 +93,20 @@ class FakeSystem(System):
 
 
 class FakeKit(RealtimeKit):
-    """A RealtimeKit; `why` is its refusal to anything but questions."""
+    """A RealtimeKit; `why` is its refusal to anything but questions, `polkit` what decides of it says when it is asked itself."""
 
-    def __init__(self, system=None, highest=20, most_us=200_000, absent="", why=""):
+    def __init__(self, system=None, highest=20, most_us=200_000, absent="", why="", polkit=""):
         super().__init__(self._answer)
         self.system, self.highest, self.most_us, self.absent, self.why = system, highest, most_us, absent, why
+        self.polkit = polkit
         self.words = []
 
     def _answer(self, words):
         self.words.append(list(words))
+        if words[0] == "pkcheck":
+            if self.polkit:
+                raise Refused(self.polkit)
+            return ""
         if self.absent:
             raise Refused(self.absent)
         if "get-property" in words:

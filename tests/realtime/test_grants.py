@@ -121,9 +121,46 @@ def test_rtkits_highest_priority_is_taken_and_told():
     assert made.apply({"play": 1})["scheduling.play"] == "granted SCHED_RR 5 by RealtimeKit (5 is the most it gives)"
 
 
-def test_rtkit_that_says_no_is_quoted():
+def test_rtkit_that_says_no_is_quoted_with_what_it_has_cost():
     made = grants(FakeSystem(set_fifo="no"), FakeKit(why="Call failed: Access denied"), scheduling="auto")
-    assert made.apply({"play": 1})["scheduling.play"] == "refused: no; RealtimeKit: Call failed: Access denied"
+    said = made.apply({"play": 1})["scheduling.play"]
+    assert said.startswith("refused: no; RealtimeKit: Call failed: Access denied (")
+    assert "hard RLIMIT_RTTIME of at most 200 ms" in said
+
+
+def calls(kit):
+    return sum("call" in words for words in kit.words)
+
+
+def test_rtkit_that_has_said_no_is_not_asked_again_until_it_is_named():
+    system = FakeSystem(set_fifo="no")
+    first = grants(system, kit := FakeKit(why="Access denied"), scheduling="auto")
+    first.apply(THREADS)
+    second = Grants(Realtime(scheduling="auto"), first._process, kit)
+    second.prepare()
+    second.apply(THREADS)
+    assert len(set(first.said.values()) | set(second.said.values())) == 1
+    assert calls(kit) == 1
+    named = Grants(Realtime(scheduling="rtkit"), first._process, kit)
+    named.prepare()
+    named.apply(THREADS)
+    assert calls(kit) == 2
+
+
+def test_auto_changes_nothing_where_polkit_would_refuse():
+    system = FakeSystem(set_fifo="no")
+    made = grants(system, kit := FakeKit(polkit="Not authorized."), scheduling="auto")
+    made.apply(THREADS)
+    assert made.said["scheduling.play"] == "refused: no; RealtimeKit: was not asked, polkit would not allow it (Not authorized.)"
+    assert system.asked("arm_belt") == []
+    assert (calls(kit), sum(words[0] == "pkcheck" for words in kit.words)) == (0, 1)
+
+
+def test_rtkit_by_name_is_asked_whatever_polkit_would_say():
+    system = FakeSystem()
+    made = grants(system, FakeKit(system, polkit="Not authorized."), scheduling="rtkit")
+    made.apply({"play": 1})
+    assert system.priorities == {1: 10}
 
 
 def test_rtkits_limit_is_not_taken_without_a_handler_that_makes_it_safe():

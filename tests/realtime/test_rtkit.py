@@ -40,6 +40,19 @@ def test_the_bus_is_the_one_that_the_environment_names(monkeypatch):
     assert kit.words[-1][1] == "--address=unix:path=/somewhere"
 
 
+def test_polkit_is_asked_about_this_process():
+    kit = FakeKit()
+    kit.look()
+    assert kit.words == [["pkcheck", "--action-id", "org.freedesktop.RealtimeKit1.acquire-real-time", "--process", str(os.getpid())]]
+    with pytest.raises(Refused, match=r"polkit would not allow it .Not authorized"):
+        FakeKit(polkit="Not authorized.").look()
+
+
+def test_without_a_program_that_knows_polkit_has_not_refused(monkeypatch):
+    monkeypatch.setattr(rtkit.shutil, "which", lambda name: None)
+    RealtimeKit().look()
+
+
 def test_a_missing_program_is_a_refusal(monkeypatch):
     monkeypatch.setattr(rtkit.shutil, "which", lambda name: None)
     with pytest.raises(Refused, match="busctl is not installed"):
