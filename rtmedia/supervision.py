@@ -103,7 +103,7 @@ class Supervision:
             self._looks.soon()
 
     def grant(self, grants: Grants, threads: Mapping[str, int]) -> None:
-        """Ask for the real-time settings of these threads; the device's follows when it is known."""
+        """Ask for the real-time settings of these threads, which may take seconds; the device's follows when it is known."""
         self.tell_refused(grants.apply(threads))
 
     def tell_refused(self, said: Mapping[str, str]) -> None:
@@ -167,8 +167,8 @@ class Supervision:
         if self._capture is not None and (problem := self._capture.problem()):
             self._emit(Problem(now_ns, "capture", f"the capture ends here: {problem}"))
         if self._grants is not None:
-            if play.thread_id:
-                self.grant(self._grants, {"play": play.thread_id})
+            # Aside: a bus may be stuck for seconds, and this thread is every engine's.
+            self.tell_refused(self._grants.apply_aside({"play": play.thread_id} if play.thread_id else {}))
             self.tell_refused(self._grants.look())
         alive = {**(self._seat.alive_ns() if self._seat is not None else {}), "play": play.alive_ns}
         for name, late_s in self._watchdog.late(alive, now_ns):

@@ -1,11 +1,14 @@
 """An engine's wish and what came of it: asks, notes every answer in words, and never raises.
 
 Two moments. `Grants.prepare`, before any thread is started: what the process has once (memory, interpreter). Locking memory
-reads all of it, which takes part of a second, and nobody is waiting for sound yet. `Grants.apply`, for threads that run.
+reads all of it, which takes part of a second, and nobody is waiting for sound yet. `Grants.apply`, for threads that run;
+`Grants.apply_aside` where whoever asks may not wait for a bus.
 """
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TypeVar
@@ -20,6 +23,10 @@ Answer = TypeVar("Answer")
 GRANTED, REFUSED, LOST = "granted", "refused", "lost"
 
 
+def _on_a_thread(call: Callable[[], None]) -> None:
+    threading.Thread(target=call, name="rtm-grants", daemon=True).start()
+
+
 class Grants:
     """What one engine asked for and got.
 
@@ -29,6 +36,8 @@ class Grants:
         The wish.
     process, rtkit
         Whom to ask; tests give others.
+    aside
+        How to call something without waiting for it: on a thread of its own unless a test says otherwise.
 
     Attributes
     ----------
@@ -39,9 +48,16 @@ class Grants:
     Notes
     -----
     Thread: one at a time; the engine's callers and its control thread.   Real-time: no.
+    `prepare` and `apply` may wait for seconds where a bus is stuck, `apply_aside` and `look` do not.
     """
 
-    def __init__(self, settings: Realtime, process: Process | None = None, rtkit: RealtimeKit | None = None) -> None:
+    def __init__(
+        self,
+        settings: Realtime,
+        process: Process | None = None,
+        rtkit: RealtimeKit | None = None,
+        aside: Callable[[Callable[[], None]], None] = _on_a_thread,
+    ) -> None:
         self.settings = settings
         self.said: dict[str, str] = {}
         self._process = process if process is not None else this_process()
@@ -49,6 +65,9 @@ class Grants:
         self._terms: tuple[int, int] | None = None
         self._realtime: dict[str, int] = {}  # threads that were granted it
         self._asked: dict[str, int] = {}
+        self._aside = aside
+        self._answers: deque[tuple[Mapping[str, int], dict[str, str]]] = deque()  # from aside, not told yet
+        self._over = False
 
     def prepare(self) -> dict[str, str]:
         """Ask for what the process has once; returns the answers."""
@@ -71,16 +90,49 @@ class Grants:
 
         A thread that was asked for under the same number is left alone.
         """
+        new = self._new(threads)
+        return self._take(new, self._ask(new))
+
+    def apply_aside(self, threads: Mapping[str, int]) -> dict[str, str]:
+        """As `apply`, without waiting for the answers; returns those that have come since the last call."""
+        if new := self._new(threads):
+            try:
+                self._aside(lambda: self._ask_aside(new))
+            except RuntimeError:  # no thread is to be had: too many, or the interpreter is ending
+                self._ask_aside(new)
+        found: dict[str, str] = {}
+        while self._answers:
+            found.update(self._take(*self._answers.popleft()))
+        return found
+
+    def _new(self, threads: Mapping[str, int]) -> dict[str, int]:
+        """Those that have not been asked for under this number; from now on they have."""
+        new = {name: thread for name, thread in threads.items() if self._asked.get(name) != thread}
+        self._asked.update(new)
+        return new
+
+    def _ask_aside(self, threads: Mapping[str, int]) -> None:
+        self._answers.append((threads, self._ask(threads)))
+        if self._over:  # the engine did not wait for us, and nobody else would give this back
+            self._process.release(self)
+
+    def _take(self, threads: Mapping[str, int], found: dict[str, str]) -> dict[str, str]:
+        """Keep these answers, but for threads that another one has taken the place of."""
+        gone = {name for name, thread in threads.items() if self._asked[name] != thread}
+        found = {setting: said for setting, said in found.items() if setting.rpartition(".")[2] not in gone}
+        for name, thread in threads.items():
+            if found.get(f"scheduling.{name}", "").startswith(GRANTED):
+                self._realtime[name] = thread
+        self.said.update(found)
+        return found
+
+    def _ask(self, threads: Mapping[str, int]) -> dict[str, str]:
         found: dict[str, str] = {}
         for name, thread in threads.items():
-            if self._asked.get(name) == thread:
-                continue
-            self._asked[name] = thread
             if self.settings.scheduling != "off":
                 found[f"scheduling.{name}"] = self._schedule(name, thread, found)
             if self.settings.cpus:
                 found[f"cpus.{name}"] = _answer(lambda thread=thread: self._process.set_cpus(self, _known(thread), self.settings.cpus))  # type: ignore[misc]
-        self.said.update(found)
         return found
 
     def _schedule(self, name: str, thread: int, found: dict[str, str]) -> str:
@@ -96,7 +148,6 @@ class Grants:
         for way in ways.values():
             said = _answer(way)
             if said.startswith(GRANTED):
-                self._realtime[name] = thread
                 return said
             refusals.append(said.removeprefix(f"{REFUSED}: "))
         return f"{REFUSED}: {'; '.join(refusals)}"
@@ -160,6 +211,7 @@ class Grants:
 
     def give_back(self) -> None:
         """Put back what no other engine wishes: what the process has once, and threads that go on for others. Cores end with the thread."""
+        self._over = True
         self._process.release(self)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from rtmedia.realtime import Realtime
@@ -77,6 +79,86 @@ def test_an_exception_that_nobody_foresaw_is_a_refusal():
 
     made = grants(Broken(rtkit=False), scheduling="auto")
     assert made.apply({"render": 1}) == {"scheduling.render": "refused: ZeroDivisionError: odd"}
+
+
+# --- without waiting --------------------------------------------------------------------------------------------------
+
+
+class Later(list):
+    """What was to be called aside, for a test to call when it likes."""
+
+    def __call__(self, call):
+        self.append(call)
+
+
+def aside(system, later, **wish):
+    return Grants(Realtime(**wish), Process(system), FakeKit(system), later)
+
+
+def test_nobody_waits_for_an_answer_that_comes_later():
+    system, later = FakeSystem(set_fifo="no"), Later()
+    made = aside(system, later, scheduling="auto", cpus=(2,))
+    assert made.apply_aside({"play": 103}) == made.apply_aside({"play": 103}) == made.look() == made.said == {}
+    assert len(later) == 1
+    later.pop()()
+    assert made.said == {}  # it is taken at a look, and told once
+    assert (
+        made.apply_aside({"play": 103})
+        == made.said
+        == {
+            "scheduling.play": "granted SCHED_RR 10 by RealtimeKit",
+            "cpus.play": "granted core 2",
+        }
+    )
+    assert made.apply_aside({}) == {}
+    system.priorities[103] = 0
+    assert list(made.look()) == ["scheduling.play"]
+
+
+def test_an_answer_for_a_thread_whose_place_has_been_taken_is_dropped():
+    system, later = FakeSystem(), Later()
+    made = aside(system, later, scheduling="fifo")
+    made.apply_aside({"play": 103})
+    made.apply_aside({"play": 104})
+    later[1]()
+    system.refuse = {"set_fifo": "it has ended"}
+    later[0]()
+    assert made.apply_aside({}) == {"scheduling.play": "granted SCHED_FIFO 10"}
+    assert made.said["scheduling.play"] == "granted SCHED_FIFO 10"
+
+
+def test_what_is_granted_after_the_engine_has_ended_is_given_back():
+    system, later = FakeSystem(), Later()
+    made = aside(system, later, scheduling="fifo", cpus=(1,))
+    made.apply_aside({"play": 103})
+    made.give_back()
+    later[0]()
+    assert system.priorities == {103: 0}
+    assert system.calls[-1] == ("disarm_belt",)
+
+
+def test_where_no_thread_is_to_be_had_the_answer_is_waited_for():
+    def no_more(call):
+        raise RuntimeError("can't start new thread")
+
+    assert aside(FakeSystem(), no_more, scheduling="fifo").apply_aside({"play": 103}) == {"scheduling.play": "granted SCHED_FIFO 10"}
+
+
+def test_it_is_a_thread_that_asks_aside():
+    here = threading.get_ident()
+    there = []
+    asked = threading.Event()
+
+    class Asked(FakeSystem):
+        def set_fifo(self, thread, priority):
+            there.append(threading.get_ident())
+            asked.set()
+            return super().set_fifo(thread, priority)
+
+    made = grants(Asked(), scheduling="fifo")
+    made.apply_aside({"play": 103})
+    assert asked.wait(10)
+    assert there[0] != here
 
 
 # --- scheduling -------------------------------------------------------------------------------------------------------
