@@ -4,7 +4,7 @@ The strongest wish wins: the shortest switch interval, the highest priority of a
 the exception, because none is stronger: the first wish stays, and a different one is refused. What was changed is put
 back when the last engine that wished it has stopped, unless somebody else has changed it in the meantime.
 
-This is the package's only state at module level, because what it describes is the process's own and not an engine's.
+It is state at module level, as few other things are in the package, because what it describes is the process's own and not an engine's.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The threads that engines share: as few as carry their rooms, however many there are.
 
-How to think about it. There is one pool, made when the first user comes and gone when the last has left; this module's
-``_process`` is the one place in the package where something belongs to the process and not to an engine, as PortAudio's
-own initialisation does, and it is counted in the same way. The pool's threads::
+How to think about it. There is one pool, made when the first user comes and gone when the last has left: this module's
+``_process`` belongs to the process and not to an engine, as PortAudio's own initialisation does, and is counted in the same
+way. (What else does: `rtmedia.io.together`, `rtmedia.realtime.process`.) The pool's threads::
 
     rtm-decode                    all wire rings → packet rings
     rtm-render, rtm-render-2, …   packet rings → audio rings; one for each `ROOMS_PER_THREAD` rooms, as far as there are cores
