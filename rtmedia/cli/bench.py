@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
+import signal
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -72,7 +75,8 @@ def bench(
     interrupted = False
     if not report_only:
         try:
-            _run_all(console, wanted, results, outcomes, tiny=tiny, extra=shlex.split(args), timeout_s=timeout, quiet=quiet)
+            with _ended_like_ctrl_c():
+                _run_all(console, wanted, results, outcomes, tiny=tiny, extra=shlex.split(args), timeout_s=timeout, quiet=quiet)
         except KeyboardInterrupt:
             interrupted = True  # what is finished is reported all the same
     kept = results_in(results, found)
@@ -91,6 +95,26 @@ def bench(
         raise typer.Exit(INTERRUPTED)
     if failed:
         raise typer.Exit(UNEXPECTED)
+
+
+@contextlib.contextmanager
+def _ended_like_ctrl_c() -> Iterator[None]:
+    """What else ends a program (SIGTERM, a terminal that is closed) is an interruption too: a benchmark does not hear it by itself."""
+
+    def interrupt(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` has said that it shall go on
+                before[number] = signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _run_all(

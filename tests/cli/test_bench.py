@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -121,6 +124,40 @@ def test_one_that_does_not_end_is_ended(bench, folder):
     result = bench("endless", "--timeout", "1", "--out", "found")
     assert result.exit_code == 1
     assert "ended after 1 s" in result.output
+
+
+def test_whoever_interrupts_a_run_leaves_no_process_behind(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("rtmedia.cli.benchmarks._LOOK_S", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(60.0)
+        child = f"import socket, time; there = socket.create_connection({listener.getsockname()!r}); "
+        child += "print('begun', flush=True); time.sleep(600)"
+        (folder / "endless.py").write_text(
+            f'"""Does it end?"""\nimport subprocess, sys\nsubprocess.Popen([sys.executable, "-c", {child!r}]).wait()\n'
+        )
+
+        def saying(line):
+            if "begun" in line:
+                raise KeyboardInterrupt
+
+        (endless,) = chosen(benchmarks_in(folder), ["endless"])
+        with pytest.raises(KeyboardInterrupt):
+            run(endless, tmp_path, tiny=True, plots=False, timeout_s=60.0, saying=saying)
+        there, _ = listener.accept()
+        with there, contextlib.suppress(ConnectionResetError):
+            there.settimeout(60.0)
+            assert there.recv(1) == b""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX's signals")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_whatever_else_ends_the_command_is_an_interruption_too(bench, folder, name):
+    before = signal.getsignal(getattr(signal, name))
+    (folder / "endless.py").write_text(
+        f'"""Does it end?"""\nimport os, signal, time\nos.kill(os.getppid(), signal.{name})\ntime.sleep(600)\n'
+    )
+    assert bench("endless", "--timeout", "60", "--out", "found").exit_code == 130
+    assert signal.getsignal(getattr(signal, name)) is before
 
 
 def test_an_older_result_does_not_stand_for_a_run_that_failed(bench, folder, tmp_path):
