@@ -175,6 +175,26 @@ def test_a_report_can_be_written_again_of_all_that_lies_there(bench, tmp_path):
     assert "## good" in (tmp_path / "found" / "report.md").read_text("utf-8")
 
 
+def test_a_report_can_be_of_those_that_are_named(bench, folder, tmp_path):
+    (folder / "other.py").write_text(GOOD)
+    assert bench("good", "other", "--out", "found").exit_code == 0
+    assert bench("--report-only", "other", "--out", "found").exit_code == 0
+    page = (tmp_path / "found" / "report.md").read_text("utf-8")
+    assert "## other" in page
+    assert "## good" not in page
+
+
+def test_a_tiny_run_leaves_real_results_as_they_are(bench, tmp_path):
+    assert bench("good").exit_code == 0
+    assert bench("good", "--tiny").exit_code == 0
+    kept, tiny = (json.loads((tmp_path / "bench-results" / folder / "good.json").read_text("utf-8")) for folder in (".", "tiny"))
+    assert not kept["tiny"]
+    assert tiny["tiny"]
+    assert "measure nothing" not in (tmp_path / "bench-results" / "report.md").read_text("utf-8")
+    assert "measure nothing" in (tmp_path / "bench-results" / "tiny" / "report.md").read_text("utf-8")
+    assert bench("--tiny", "--report-only").exit_code == 0
+
+
 def test_options_reach_the_one_that_they_are_for(bench, folder, tmp_path):
     (folder / "told.py").write_text(
         '"""What was said?"""\nfrom _bench import parser_for, report\n'
@@ -190,7 +210,10 @@ def test_options_reach_the_one_that_they_are_for(bench, folder, tmp_path):
     [
         (["nonsense"], "there are bad, good, silent"),
         (["--args", "--seconds 1"], "name the one"),
-        (["--report-only", "--out", "empty"], "holds no results"),
+        (["--report-only", "--out", "empty"], "holds no results;"),
+        (["--report-only", "good", "--out", "empty"], "holds no results of good;"),
+        (["--report-only", "good", "--args", "--seconds 1"], "--args '--seconds 1' is for what runs"),
+        (["--report-only", "--timeout", "9"], "--timeout 9 is for what runs"),
     ],
 )
 def test_mistakes_are_told_with_what_to_do(bench, words, said):
