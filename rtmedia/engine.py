@@ -8,6 +8,10 @@ How to think about it. Five threads, named after what they do::
     (device)      compiled   audio ring → speaker          the sink's
     rtm-control   Python     telemetry → captions, metrics, watchdog   shared (`rtmedia.supervision`)
 
+A start begins with what waits for others: rtm-receive connects (or the loopback's server starts), the sound card plays silence.
+The kernels load meanwhile; then come the rooms and all memory, the compiled threads, and last the subscription. Others live for
+a moment, around calls that may hang (``docs/internals/threads.md``).
+
 The engine's states are one table (`TRANSITIONS`). Whoever moves it to ``stopping`` takes it apart; everybody
 else only asks. The first failure wins, and travels to the owner through `wait`, `events` and `start`.
 """
@@ -121,9 +125,10 @@ class Engine:
             self.abort()
 
     def start(self) -> None:
-        """Open the sink, start the threads, connect.
+        """Connect and open the sink while the kernels load, then start the threads, then subscribe.
 
-        Returns when the stream is subscribed, or, while attempts go on, after the time of one handshake.
+        Returns when the stream is subscribed, or, while attempts go on, after the time of one handshake. No packet comes before
+        all is there.
 
         Raises
         ------
@@ -298,7 +303,8 @@ class Engine:
     def _build(self) -> None:
         """All memory, the sink, the connection or the loopback server; none of the compiled threads.
 
-        What waits for others is begun first: the server or the connection to it, then the device. The kernels load meanwhile.
+        What waits for others is begun first: the connection on its thread, or the loopback's server, to which it is made when that
+        listens; then the device. The kernels load meanwhile.
         """
         config = self.config
         if config.source.startswith("loopback:"):

@@ -39,8 +39,9 @@ if TYPE_CHECKING:
     from rtmedia.rooms.line import Line
     from rtmedia.rooms.play import Play
 
-#: A render thread gets so many rooms before another one is begun: a block of one room with every effect takes about a
-#: hundredth of its 10 ms, so that the last of them comes well within the audio that waits for the device.
+#: A render thread gets so many rooms before another one is begun. A whole block with the default effects takes 17 to 25 µs at
+#: 16 kHz, so sixteen take 3 to 4 % of their 10 ms. The last of them comes well within the audio that waits for the device also
+#: where all cost several times that: splices that are searched for, 48 kHz, stereo, effects of plug-ins.
 ROOMS_PER_THREAD = 16
 
 _LEAVE_S = 0.2  # of rooms that could not all get a place
