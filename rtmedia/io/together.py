@@ -39,7 +39,12 @@ Take = Callable[[Received | None], bool]
 
 
 class Shareable(Protocol):
-    """What a connection must be able to do."""
+    """What a connection must be able to do.
+
+    Notes
+    -----
+    Thread: ``rtm-sockets``, while it serves the connection.   Real-time: no.
+    """
 
     def files(self) -> tuple[int, ...]:
         """Numbers of the files that say that there is something to read (the first), or that ``abort`` was called."""

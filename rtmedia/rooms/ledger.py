@@ -77,6 +77,10 @@ class Recent:
         Of the columns.
     keep
         Rows that are kept at the least, and what is added at once where that is more.
+
+    Notes
+    -----
+    Thread: any one at a time.   Real-time: no.
     """
 
     def __init__(self, names: tuple[str, ...], keep: int = KEEP) -> None:

@@ -64,6 +64,10 @@ class Walker:
         The system's number of the thread.
     hangs : bool
         It did not let go of a room in time; it gets no other one.
+
+    Notes
+    -----
+    Thread: any one at a time.   Real-time: no; what its own thread runs is.
     """
 
     def __init__(self, name: str, loop: Callable[[int], Any]) -> None:
@@ -86,7 +90,12 @@ class Walker:
 
 
 class Pool:
-    """All that a process's engines share; every call is made with the process's lock held."""
+    """All that a process's engines share.
+
+    Notes
+    -----
+    Thread: any, with the process's lock held (but `stop`).   Real-time: no.
+    """
 
     def __init__(self) -> None:
         self.users = 0
@@ -150,6 +159,10 @@ class Places:
     ----------
     rooms
         Of each the kind (`Pool.walker`), the address, and what keeps its memory.
+
+    Notes
+    -----
+    Thread: any.   Real-time: no.
     """
 
     def __init__(self, *rooms: tuple[str, int, object]) -> None:
@@ -219,6 +232,10 @@ class Seat:
         Its decode and render rooms are walked from now on.
     keep
         What else holds memory that these rooms use.
+
+    Notes
+    -----
+    Thread: any.   Real-time: no.
     """
 
     def __init__(self, line: Line, keep: object = None) -> None:
@@ -257,6 +274,10 @@ class Paced:
         How often. All sinks of one period are asked at the same time: at its multiples on the monotonic clock.
     capture
         Takes a copy of all sound, if given.
+
+    Notes
+    -----
+    Thread: any.   Real-time: no; the sink is asked by ``rtm-play``, which is.
     """
 
     def __init__(self, play: Play, block: Block, period_ns: int, capture: FrameRing | None) -> None:

@@ -92,7 +92,12 @@ def recall(notes: Path, subject: str) -> str | None:
 
 
 class Remembering:
-    """Remember what is found out about `members`. The files are stamped before they are read."""
+    """Remember what is found out about `members`. The files are stamped before they are read.
+
+    Notes
+    -----
+    Thread: any; several processes may keep the same.   Real-time: no: files.
+    """
 
     def __init__(self, notes: Path, subject: str, members: Iterable[Path]) -> None:
         self._file = _note(notes, subject)
