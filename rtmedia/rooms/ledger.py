@@ -54,7 +54,7 @@ import numpy.typing as npt
 from rtmedia.rooms.histogram import Histograms
 from rtmedia.units import NS_PER_S
 
-#: Blocks and calls that are remembered, at the least: ten seconds. Captions look at what is being played; those that come
+#: Blocks and calls that are remembered, at the least: ten seconds of 10 ms each, less where a device asks for less at a time. Captions look at what is being played; those that come
 #: later than this after their words were heard are late by this much, or more.
 KEEP = 1_024
 #: The stations in order: they make up the total.
