@@ -19,6 +19,7 @@ else only asks. The first failure wins, and travels to the owner through `wait`,
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -83,6 +84,7 @@ class Engine:
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config if config is not None else Config()
+        self._made_by = os.getpid()
         self._state = "idle"
         self._lock = threading.Condition(threading.RLock())
         self._stopping = threading.Event()
@@ -411,6 +413,10 @@ class Engine:
     # --- ending ----------------------------------------------------------------------------------------------
 
     def _ask_to_stop(self, *, drain: bool) -> None:
+        if os.getpid() != self._made_by:  # a fork's child: threads, connection and device are the parent's, and its locks may be held
+            self._state = "closed"
+            self._final = self._final or Stats(state="closed", source=self._source_shown)
+            return
         with self._lock:
             if self._state == "idle":
                 self._set_state("closed")

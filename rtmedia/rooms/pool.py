@@ -63,7 +63,7 @@ class Walker:
     native_id : int
         The system's number of the thread.
     hangs : bool
-        It did not let go of a room in time; it gets no other one.
+        It has not let go of a room in time; it gets no other one until it has.
 
     Notes
     -----
@@ -73,11 +73,14 @@ class Walker:
     def __init__(self, name: str, loop: Callable[[int], Any]) -> None:
         self.name = name
         self.table = Table()
-        self.hangs = False
         self._loop = loop
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
         self.native_id: int = self._thread.native_id or 0
+
+    @property
+    def hangs(self) -> bool:
+        return self.table.hangs
 
     def _run(self) -> None:
         self._loop(self.table.address)
@@ -204,11 +207,10 @@ class Places:
         deadline = time.monotonic() + timeout_s
         with self._leaving:
             if self._behind is None:
-                stuck = []
                 for walker, place in self.taken.values():
-                    if not walker.table.remove(place, deadline - time.monotonic()):
-                        walker.hangs = True
-                        stuck.append(walker.name)
+                    walker.table.part(place)
+                # All of them at once: one that hangs must not use up the others' time.
+                stuck = [walker.name for walker, place in self.taken.values() if not walker.table.left(place, deadline - time.monotonic())]
                 self._behind = stuck + [name for name in self._release(deadline) if name not in stuck]
             return self._behind
 
