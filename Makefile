@@ -1,5 +1,5 @@
 # make demo    hear it: installs what is needed, then plays the built-in conversation
-# make bench   every benchmark, a report of them in out/report.md; ARGS="--tiny", ARGS="ring latency";
+# make bench   every benchmark, a report of them in out/report.md; ARGS="--tiny" (in out/tiny), ARGS="ring latency";
 #              PEERS=peers installs what others wrote, too
 # make test    every test, the live ones included where a sound server can be had
 #
@@ -43,7 +43,7 @@ $(VENV)/lint:
 
 bench:
 	@sh tools/setup.sh $(VENV) audio bench $(PEERS)
-	@$(RUN) rtmedia bench --out out $(ARGS)
+	@$(RUN) rtmedia bench --out out$(if $(findstring --tiny,$(ARGS)),/tiny) $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _bench import compare, interleaved, parser_for, report
+from _bench import Row, Target, compare, interleaved, parser_for, report
 from _cold_stream import RATE_HZ as STREAM_HZ
 from _cold_stream import RawServer, speech_at_once
 
@@ -261,6 +261,23 @@ def _phases(starts: Sequence[Start]) -> list[dict[str, Any]]:
     return rows
 
 
+def targets_of(rows: Sequence[Row]) -> list[Target]:
+    """What was aimed at."""
+    p50_ms = {row.peer: row.p50_ns / 1e6 for row in rows}
+    ours = p50_ms["rtmedia, Engine"]
+    targets = [
+        Target.at_most(f"first sample, warm cache, {name}, p50", 1_000.0, p50_ms.get(name), "ms")
+        for name in ("rtmedia, Engine", "rtmedia play")
+    ]
+    for name in ("mpv", "mpv, low latency", "mpv, low latency, told the format"):
+        theirs = p50_ms.get(name)
+        targets.append(Target.at_most(f"first sample, rtmedia, Engine over {name}", 1.0, None if theirs is None else ours / theirs))
+    targets.append(
+        Target.at_most("import rtmedia, beyond the bare interpreter, p50", 50.0, p50_ms["import rtmedia"] - p50_ms["pass"], "ms")
+    )
+    return targets
+
+
 def main() -> None:
     parser = parser_for(__doc__ or "")
     parser.add_argument("--rounds", type=int, default=9, help="starts of each player that count")
@@ -277,7 +294,8 @@ def main() -> None:
 
         return draw(folder, drawn["times_ms"], drawn["phases"])
 
-    report(__doc__ or "", rows, asked, facts, missing=skipped, draw=picture, times_ms=drawn["times_ms"])
+    targets = [] if asked.tiny else targets_of(rows)
+    report(__doc__ or "", rows, asked, facts, targets=targets, missing=skipped, draw=picture, times_ms=drawn["times_ms"])
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ by a tenth. The peers take turns. CPU is in per cent of one core. ``--streams 1,
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
@@ -21,7 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from _bench import fact_table, machine_facts, parser_for
+from _bench import Target, parser_for, report
 from _child import Child, RunFailed
 from _process import by_group, cpu_s, rss_kib, threads_cpu_s
 
@@ -207,7 +206,7 @@ def growth(rows: list[dict[str, Any]]) -> dict[str, float | None]:
     }
 
 
-def plot(folder: Path, rows: list[dict[str, Any]]) -> None:
+def plot(folder: Path, rows: list[dict[str, Any]]) -> list[Path]:
     """CPU and memory of a stream against the number of streams; hollow where something was missed."""
     import matplotlib
 
@@ -230,13 +229,47 @@ def plot(folder: Path, rows: list[dict[str, Any]]) -> None:
         axis.grid(True, which="both", alpha=0.2)
         axis.legend()
     folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / "density.png", dpi=110)
+    path = folder / "density.png"
+    figure.savefig(path, dpi=110)
     plt.close(figure)
+    return [path]
+
+
+def told(row: dict[str, Any]) -> dict[str, Any]:
+    """One run, as a line of a table."""
+    if "failed" in row:
+        unknown = dict.fromkeys(("cpu_pct", "cpu_pct_each", "mib", "threads", "sender_cpu_pct"), "-")
+        return {"peer": row["peer"], "streams": row["streams"], "missed_pct": 100.0, "hurt": "all", **unknown}
+    return {
+        "peer": row["peer"],
+        "streams": row["streams"],
+        "missed_pct": row["missed_pct"],
+        "hurt": row["streams_hurt"],
+        "cpu_pct": row["cpu_pct"],
+        "cpu_pct_each": row["cpu_pct_per_stream"],
+        "mib": row["rss_mib"] or 0.0,
+        "threads": row["threads"],
+        "sender_cpu_pct": row["sender"]["cpu_pct"],
+    }
+
+
+def targets_of(rows: list[dict[str, Any]], limits: dict[str, int]) -> list[Target]:
+    """What was aimed at."""
+    whole = [row for row in rows if row["peer"] == "rtmedia" and "failed" not in row]
+    ours = sorted(whole, key=lambda row: int(row["streams"]))
+    aiortc = limits.get("aiortc")
+    limit = limits.get("rtmedia")
+    return [
+        Target.at_most("CPU of one stream alone", 1.5, ours[0]["cpu_pct"] if ours and ours[0]["streams"] == 1 else None, "% of a core"),
+        Target.at_most("CPU of one stream among the most measured", 1.5, ours[-1]["cpu_pct_per_stream"] if ours else None, "% of a core"),
+        Target.at_least("streams without a miss", 300, limit),
+        Target.at_least("streams without a miss, over aiortc's", 5, limit / aiortc if limit and aiortc else None),
+        Target.at_most("memory of one more stream", 1.5, growth(whole)["mib_per_more_stream"], "MiB"),
+    ]
 
 
 def options() -> Namespace:
     parser = parser_for(__doc__ or "")
-    parser.add_argument("--plot", metavar="FOLDER", type=Path, help="draw CPU and memory per stream there")
     parser.add_argument("--peers", default="", help="some of rtmedia,aiortc,GStreamer")
     parser.add_argument("--streams", default="", help="these numbers of streams, no search")
     parser.add_argument("--most", type=int, default=2_000, help="never more streams than this")
@@ -253,13 +286,7 @@ def options() -> Namespace:
 
 def main() -> None:
     asked = options()
-    facts = machine_facts()
-    question = (__doc__ or "").strip().splitlines()[0]
-    print(question)
-    print(", ".join(f"{name} {value}" for name, value in facts.items() if value is not None))
     names, missing = peers(asked.peers)
-    for name, why in missing.items():
-        print(f"{name} is left out: {why}")
     rows: list[dict[str, Any]] = []
     limits: dict[str, int] = {}
     if asked.streams:
@@ -277,25 +304,26 @@ def main() -> None:
     for name in names:
         own = [row for row in rows if row["peer"] == name]
         summary.append({"peer": name, "streams without a miss": limits.get(name, "-"), **growth(own)})
-    print("\n" + fact_table([{key: "-" if value is None else value for key, value in one.items()} for one in summary]))
+    tables: dict[str, list[dict[str, Any]]] = {
+        "streams": [told(row) for row in rows],
+        "limit and growth": [{key: "-" if value is None else value for key, value in one.items()} for one in summary],
+    }
     for name in names:
         own = [row for row in rows if row["peer"] == name and "groups" in row]
         if own:
-            print(f"\n{name}, {own[-1]['streams']} streams, by thread")
-            print(fact_table([{"name": group, **values} for group, values in own[-1]["groups"].items()]))
-    if asked.json:
-        result = {
-            "question": question,
-            "machine": facts,
-            "tiny": asked.tiny,
-            "missing": missing,
-            "rows": rows,
-            "limits": limits,
-            "growth": summary,
-        }
-        asked.json.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
-    if asked.plot:
-        plot(asked.plot, rows)
+            tables[f"{name}, {own[-1]['streams']} streams, by thread"] = [
+                {"name": group, **values} for group, values in own[-1]["groups"].items()
+            ]
+    report(
+        __doc__ or "",
+        [],
+        asked,
+        tables,
+        targets=[] if asked.tiny else targets_of(rows, limits),
+        missing=[f"{name}: {why}" for name, why in missing.items()],
+        draw=lambda folder: plot(folder, rows),
+        runs=rows,
+    )
 
 
 if __name__ == "__main__":

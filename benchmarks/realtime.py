@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from _bench import arguments, fact_table, machine_facts
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from tests.live.hostility import neighbour  # noqa: E402
 from tests.live.player import Played, arrival_spread_ms, play  # noqa: E402
 
 PERIOD_MS = 10.0
@@ -39,14 +39,14 @@ CONDITIONS: dict[str, tuple[bool, dict[str, Any], dict[str, dict[str, Any]]]] = 
 def busy_cores(wanted: bool) -> Iterator[None]:
     """Other processes that never rest."""
     count = PROCESSES_PER_CORE * (os.cpu_count() or 1) if wanted else 0
-    children = [subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"]) for _ in range(count)]
+    children = [neighbour() for _ in range(count)]
     try:
         yield
     finally:
         for child in children:
             child.kill()
         for child in children:
-            child.wait()
+            child.communicate()
 
 
 def measure(seconds: float, busy: bool, hostility: dict[str, Any], realtime: dict[str, Any]) -> Played:

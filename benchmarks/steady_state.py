@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _bench import fact_table, machine_facts, parser_for
+from _bench import Target, parser_for, report
 from _child import Child
 from _process import rss_kib
 
@@ -199,7 +199,7 @@ def figures(notes: list[list[Any]], warm_up_s: float) -> list[dict[str, Any]]:
     return rows
 
 
-def plot(folder: Path, notes: list[list[Any]], warm_up_s: float) -> None:
+def plot(folder: Path, notes: list[list[Any]], warm_up_s: float) -> list[Path]:
     """Resident memory and Python's blocks against time."""
     import matplotlib
 
@@ -215,8 +215,10 @@ def plot(folder: Path, notes: list[list[Any]], warm_up_s: float) -> None:
         axis.set(xlabel="minutes (grey: warm-up)", title=title)
         axis.grid(True, alpha=0.2)
     folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / "steady_state.png", dpi=110)
+    path = folder / "steady_state.png"
+    figure.savefig(path, dpi=110)
     plt.close(figure)
+    return [path]
 
 
 def main() -> None:
@@ -225,7 +227,6 @@ def main() -> None:
     parser.add_argument("--warm-up-s", type=float, default=WARM_UP_S)
     parser.add_argument("--every-s", type=float, default=5.0, help="between two notes")
     parser.add_argument("--trace-s", type=float, default=0.0, help="a second run of so long under tracemalloc, to see where it grows")
-    parser.add_argument("--plot", metavar="FOLDER", type=Path, help="draw memory against time there")
     asked = parser.parse_args()
     if asked.tiny:
         asked.minutes, asked.warm_up_s, asked.every_s = 1.0 / 60, 0.5, 0.25
@@ -233,33 +234,36 @@ def main() -> None:
     notes = done["notes"]
     rows = figures(notes, asked.warm_up_s)
     grown = run(asked, asked.trace_s, trace=True)["grown"] if asked.trace_s else []
-    facts = machine_facts()
-    question = (__doc__ or "").strip().splitlines()[0]
-    print(question)
-    print(", ".join(f"{name} {value}" for name, value in facts.items() if value is not None))
-    print(fact_table([{name: "-" if value is None else value for name, value in row.items()} for row in rows]))
     played = dict(zip(COLUMNS, notes[-1], strict=True))
-    print(
-        f"\n  {played['time_s'] / 60:.1f} min, {played['packets']} packets, {played['underrun_frames']} underrun frames, "
-        f"{played['concealed_ms']:.0f} ms concealed"
-    )
+    slopes = {row["what"]: row["slope"] for row in rows}
+    tables = {
+        "growth": [{name: "-" if value is None else value for name, value in row.items()} for row in rows],
+        "played": [
+            {
+                "minutes": played["time_s"] / 60,
+                "packets": played["packets"],
+                "underrun_frames": played["underrun_frames"],
+                "concealed_ms": played["concealed_ms"],
+            }
+        ],
+    }
     if grown:
-        print("\nwhat grew, under tracemalloc\n" + fact_table(grown))
-    if asked.json:
-        result = {
-            "question": question,
-            "machine": facts,
-            "tiny": asked.tiny,
-            "warm_up_s": asked.warm_up_s,
-            "rows": [{"comparison": "growth", **row} for row in rows],
-            "played": played,
-            "grown": grown,
-            "columns": COLUMNS,
-            "notes": notes,
-        }
-        asked.json.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
-    if asked.plot:
-        plot(asked.plot, notes, asked.warm_up_s)
+        tables["what grew, under tracemalloc"] = grown
+    targets = [
+        Target.at_most("growth of resident memory", 100.0, None if asked.tiny else slopes["rss_kib"], "KiB/h"),
+        Target.at_most("blocks allocated by compiled code, per packet", 0.0, None if asked.tiny else slopes["compiled_allocations"]),
+    ]
+    report(
+        __doc__ or "",
+        [],
+        asked,
+        tables,
+        targets=targets,
+        draw=lambda folder: plot(folder, notes, asked.warm_up_s),
+        warm_up_s=asked.warm_up_s,
+        columns=COLUMNS,
+        notes=notes,
+    )
 
 
 if __name__ == "__main__":

@@ -8,6 +8,10 @@ How to think about it. Five threads, named after what they do::
     (device)      compiled   audio ring → speaker          the sink's
     rtm-control   Python     telemetry → captions, metrics, watchdog   shared (`rtmedia.supervision`)
 
+A start begins with what waits for others: rtm-receive connects (or the loopback's server starts), the sound card plays silence.
+The kernels load meanwhile; then come the rooms and all memory, the compiled threads, and last the subscription. Others live for
+a moment, around calls that may hang (``docs/internals/threads.md``).
+
 The engine's states are one table (`TRANSITIONS`). Whoever moves it to ``stopping`` takes it apart; everybody
 else only asks. The first failure wins, and travels to the owner through `wait`, `events` and `start`.
 """
@@ -15,6 +19,7 @@ else only asks. The first failure wins, and travels to the owner through `wait`,
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from collections import deque
@@ -79,6 +84,7 @@ class Engine:
 
     def __init__(self, config: Config | None = None) -> None:
         self.config = config if config is not None else Config()
+        self._made_by = os.getpid()
         self._state = "idle"
         self._lock = threading.Condition(threading.RLock())
         self._stopping = threading.Event()
@@ -121,9 +127,10 @@ class Engine:
             self.abort()
 
     def start(self) -> None:
-        """Open the sink, start the threads, connect.
+        """Connect and open the sink while the kernels load, then start the threads, then subscribe.
 
-        Returns when the stream is subscribed, or, while attempts go on, after the time of one handshake.
+        Returns when the stream is subscribed, or, while attempts go on, after the time of one handshake. No packet comes before
+        all is there.
 
         Raises
         ------
@@ -298,7 +305,8 @@ class Engine:
     def _build(self) -> None:
         """All memory, the sink, the connection or the loopback server; none of the compiled threads.
 
-        What waits for others is begun first: the server or the connection to it, then the device. The kernels load meanwhile.
+        What waits for others is begun first: the connection on its thread, or the loopback's server, to which it is made when that
+        listens; then the device. The kernels load meanwhile.
         """
         config = self.config
         if config.source.startswith("loopback:"):
@@ -405,6 +413,10 @@ class Engine:
     # --- ending ----------------------------------------------------------------------------------------------
 
     def _ask_to_stop(self, *, drain: bool) -> None:
+        if os.getpid() != self._made_by:  # a fork's child: threads, connection and device are the parent's, and its locks may be held
+            self._state = "closed"
+            self._final = self._final or Stats(state="closed", source=self._source_shown)
+            return
         with self._lock:
             if self._state == "idle":
                 self._set_state("closed")

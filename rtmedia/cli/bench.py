@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
+import signal
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -20,20 +23,32 @@ from rtmedia.errors import ConfigError, SinkError
 if TYPE_CHECKING:
     from rtmedia.cli.benchmarks import Benchmark, Outcome
 
+_OUT = "bench-results"
+_OUT_TINY = f"{_OUT}/tiny"  # its figures are worth nothing, and those beside it took hours
+
 
 def bench(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME…]", help="Which; all of them otherwise.", show_default=False)] = None,
     list_: Annotated[bool, typer.Option("--list", help="Say which there are and what each asks, and end.")] = False,
     tiny: Annotated[bool, typer.Option("--tiny", help="Everything once: does it still run? The figures are worth nothing.")] = False,
     out: Annotated[
-        str, typer.Option("--out", metavar="FOLDER", help="Results, logs and pictures.", rich_help_panel=opt.OUTPUT)
-    ] = "bench-results",
+        str | None,
+        typer.Option(
+            "--out",
+            metavar="FOLDER",
+            help=f"Results, logs and pictures; {_OUT} otherwise, with --tiny {_OUT_TINY}.",
+            rich_help_panel=opt.OUTPUT,
+        ),
+    ] = None,
     report: Annotated[
         str | None,
         typer.Option("--report", metavar="FILE", help="The Markdown report; FOLDER/report.md otherwise.", rich_help_panel=opt.OUTPUT),
     ] = None,
     report_only: Annotated[
-        bool, typer.Option("--report-only", help="Run nothing: write the report of what lies in the folder.", rich_help_panel=opt.OUTPUT)
+        bool,
+        typer.Option(
+            "--report-only", help="Run nothing: report what lies in the folder, of NAME… if any is given.", rich_help_panel=opt.OUTPUT
+        ),
     ] = False,
     args: Annotated[
         str, typer.Option("--args", metavar="TEXT", help='Options of the one benchmark that is named, e.g. "--seconds 10".')
@@ -47,7 +62,8 @@ def bench(
     """Run the benchmarks of the source tree and write a report of them.
 
     One that fails does not keep the others from running; the exit code is then 1. A target that is missed is
-    reported and is no failure. The report is of all results in the folder, earlier ones too.
+    reported and is no failure. The report is of all results in the folder, earlier ones too; those of tiny runs
+    have a folder of their own.
     """
     from rtmedia.cli.bench_report import write_report
     from rtmedia.cli.benchmarks import benchmarks_in, chosen, find_folder, results_in
@@ -58,9 +74,13 @@ def bench(
     if list_:
         print_rows(stdout_console(), [(one.name, one.question) for one in wanted])
         return
+    if report_only and (args or timeout is not None):
+        word = f"--args {args!r}" if args else f"--timeout {timeout:g}"
+        raise ConfigError(f"{word} is for what runs, and with --report-only nothing does; leave out one of the two")
     if args and len(wanted) != 1:
         raise ConfigError(f"--args {args!r} is for one benchmark, and {len(wanted)} would run; name the one that it is for")
-    results, where = Path(out), Path(report) if report is not None else Path(out) / "report.md"
+    results = Path(out if out is not None else _OUT_TINY if tiny else _OUT)
+    where = Path(report) if report is not None else results / "report.md"
     try:
         results.mkdir(parents=True, exist_ok=True)
         where.parent.mkdir(parents=True, exist_ok=True)
@@ -72,14 +92,18 @@ def bench(
     interrupted = False
     if not report_only:
         try:
-            _run_all(console, wanted, results, outcomes, tiny=tiny, extra=shlex.split(args), timeout_s=timeout, quiet=quiet)
+            with _ended_like_ctrl_c():
+                _run_all(console, wanted, results, outcomes, tiny=tiny, extra=shlex.split(args), timeout_s=timeout, quiet=quiet)
         except KeyboardInterrupt:
             interrupted = True  # what is finished is reported all the same
-    kept = results_in(results, found)
+    kept = results_in(results, wanted if report_only else found)
     if not kept:
         if interrupted:
             raise typer.Exit(INTERRUPTED)
-        raise ConfigError(f"{results} holds no results; run `rtmedia bench` without --report-only first")
+        which = f" of {', '.join(one.name for one in wanted)}" if names else ""
+        raise ConfigError(
+            f"{results} holds no results{which}; run `rtmedia bench` without --report-only first, or name their folder with --out"
+        )
     write_report(where, results, kept)
     failed = [outcome for outcome in outcomes if outcome.failure]
     for outcome in failed:
@@ -91,6 +115,26 @@ def bench(
         raise typer.Exit(INTERRUPTED)
     if failed:
         raise typer.Exit(UNEXPECTED)
+
+
+@contextlib.contextmanager
+def _ended_like_ctrl_c() -> Iterator[None]:
+    """What else ends a program (SIGTERM, a terminal that is closed) is an interruption too: a benchmark does not hear it by itself."""
+
+    def interrupt(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` has said that it shall go on
+                before[number] = signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _run_all(

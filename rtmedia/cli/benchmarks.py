@@ -16,6 +16,7 @@ from typing import Any
 
 import rtmedia
 from rtmedia.cli.files import write_json
+from rtmedia.cli.group import Group
 from rtmedia.errors import ConfigError
 
 _FOLDER = "benchmarks"
@@ -125,7 +126,8 @@ def run(
     """Run one benchmark and keep ``NAME.json``, ``NAME.log`` and its pictures in `out`.
 
     What an earlier run left there under the same names is removed first: a result is never older than its log. `saying` is
-    called now and then with the last line that it has printed.
+    called now and then with the last line that it has printed. However it ends, by itself, by `timeout_s` or because we are
+    interrupted, all processes that it has begun end with it.
     """
     kept, log = out / f"{one.name}.json", out / f"{one.name}.log"
     for old in (kept, log, *pictures_of(one.name, out)):
@@ -142,11 +144,11 @@ def run(
     }
     began_s = time.monotonic()
     with log.open("wb") as output:
-        process = subprocess.Popen([*command, *extra], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environ)
+        group = Group([*command, *extra], environ, output)
         try:
-            code = _waited(process, log, timeout_s, saying)
+            code = _waited(group.process, log, timeout_s, saying)
         finally:
-            _end(process)
+            group.end()
     took_s = time.monotonic() - began_s
     result = _result_of(one, kept, log, code, timeout_s)
     if plots and not result.get("failed") and not pictures_of(one.name, out):  # it draws none of its own
@@ -172,16 +174,6 @@ def _last_line(log: Path) -> str:
         file.seek(max(0, file.seek(0, os.SEEK_END) - 1000))
         lines = file.read().decode("utf-8", "replace").replace("\r", "\n").split("\n")
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(5.0)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 def _result_of(one: Benchmark, kept: Path, log: Path, code: int | None, timeout_s: float | None) -> dict[str, Any]:

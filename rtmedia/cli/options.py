@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from rtmedia.realtime import PRIORITY
+from rtmedia.realtime import PRIORITY as PRIORITY
 
 if TYPE_CHECKING:
     from rtmedia.realtime import Realtime

@@ -336,7 +336,8 @@ class RateInstance:
             block = np.array(block, np.float32, order="C")
             frames = self._frames_for(block)
         out: Block = np.empty((frames, self.channels), np.float32)
-        self._change(block, out)
+        given = self._change(block, out)
+        assert given == frames, f"{given} frames were made of {len(block)}, not {frames}"
         return out
 
     def reset(self) -> None:

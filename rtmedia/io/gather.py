@@ -128,7 +128,12 @@ class Gatherer:
 
 
 class Selected:
-    """The same by the interpreter's own functions: whoever has something is to be asked."""
+    """The same by the interpreter's own functions: whoever has something is to be asked.
+
+    Notes
+    -----
+    Thread: one.   Real-time: no; waiting gives the interpreter away, and each read does once more.
+    """
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()

@@ -267,10 +267,13 @@ class PortAudioSink:
     def _begin(self, channels: int, rate_hz: int | None) -> None:
         try:
             self._find(channels, rate_hz)
-            if self._library is not None:
+            if self._library is not None and not self._stopping.is_set():
                 self._start_stream(self._library)
         except BaseException as exc:  # `open` raises it
             self._begun = exc
+        if self._stopping.is_set() and self._instance is not None:  # `stop` may not have waited for so long
+            instance, self._instance = self._instance, None
+            self._close(instance)
 
     def open(self, channels: int, rate_hz: int | None, source_rate_hz: int) -> int:
         """Find the device, which will be opened at its own rate, or at `rate_hz`."""
@@ -394,7 +397,7 @@ class PortAudioSink:
             ) from exc
         block = aligned_zeros((frames, self._channels), np.float32)
         latency_ns = int(1e9 * self._stream.get_output_latency())
-        self._writer = threading.Thread(target=self._write, args=(play, block, latency_ns), name="rtm-play", daemon=True)
+        self._writer = threading.Thread(target=self._write, args=(play, block, latency_ns), name="rtm-write", daemon=True)
         self._writer.start()
 
     def _write(self, play: PlayRoom, block: Block, latency_ns: int) -> None:
@@ -414,6 +417,7 @@ class PortAudioSink:
 
     def stop(self, timeout_s: float) -> bool:
         """Close the stream, on a thread of its own: a device that is gone may keep the call for ever."""
+        self._stopping.set()
         if self._beginning is not None:  # begun, and never opened
             self._beginning.join(timeout_s)
             if self._beginning.is_alive():
@@ -421,7 +425,6 @@ class PortAudioSink:
             self._beginning = None
         if self._instance is None:
             return True
-        self._stopping.set()
         instance, self._instance = self._instance, None
         closer = threading.Thread(target=self._close, args=(instance,), name="rtm-close", daemon=True)
         closer.start()

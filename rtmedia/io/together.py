@@ -39,7 +39,12 @@ Take = Callable[[Received | None], bool]
 
 
 class Shareable(Protocol):
-    """What a connection must be able to do."""
+    """What a connection must be able to do.
+
+    Notes
+    -----
+    Thread: ``rtm-sockets``, while it serves the connection.   Real-time: no.
+    """
 
     def files(self) -> tuple[int, ...]:
         """Numbers of the files that say that there is something to read (the first), or that ``abort`` was called."""
@@ -79,12 +84,17 @@ class _Server:
     def __init__(self) -> None:
         self.served: set[_Lent] = set()
         self.coming: deque[_Lent] = deque()
-        self._sockets: Gatherer | Selected = Gatherer() if Gatherer.works_here() else Selected()
         self._lent: dict[int, _Lent] = {}  # by the number of each of its files
         self._bell_in, self._bell_out = socket.socketpair()
-        self._bell_out.setblocking(False)
-        self._sockets.register(self._bell_out.fileno())
-        threading.Thread(target=self._run, name="rtm-sockets", daemon=True).start()
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._bell_in.close)
+            undo.callback(self._bell_out.close)
+            self._sockets: Gatherer | Selected = Gatherer() if Gatherer.works_here() else Selected()
+            undo.callback(self._sockets.close)
+            self._bell_out.setblocking(False)
+            self._sockets.register(self._bell_out.fileno())
+            threading.Thread(target=self._run, name="rtm-sockets", daemon=True).start()
+            undo.pop_all()
 
     def ring(self) -> None:
         self._bell_in.send(b"\0")
@@ -129,7 +139,7 @@ class _Server:
                 for file in lent.files:
                     self._sockets.register(file)
                     self._lent[file] = lent
-            except (OSError, ValueError):
+            except (OSError, ValueError, KeyError):  # KeyError: a selector that has its number already
                 lent.is_refused = True
                 self._give_back(lent, None)
             else:
@@ -181,7 +191,11 @@ class _Process:
                 return None
             lent = _Lent(connection, take)
             if self.server is None:
-                self.server = _Server()
+                try:
+                    self.server = _Server()
+                except (OSError, RuntimeError):  # no file, or no thread, is left for it
+                    self.alone += 1
+                    return None
             self.server.coming.append(lent)
             self.server.ring()
             return lent

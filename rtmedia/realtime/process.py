@@ -5,7 +5,7 @@ the exception, because none is stronger: the first wish stays, and a different o
 back when the last engine that wished it has stopped, unless somebody else has changed it in the meantime. Shared threads
 outlive that engine where others, which wished nothing, go on: they are made ordinary ones, and only then the belt comes off.
 
-This is the package's only state at module level, because what it describes is the process's own and not an engine's.
+It is state at module level, as few other things are in the package, because what it describes is the process's own and not an engine's.
 """
 
 from __future__ import annotations

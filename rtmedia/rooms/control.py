@@ -1,6 +1,7 @@
 """control: everything that may be late. Reads what the audio rooms leave behind, releases captions, keeps the totals.
 
-One `poll` does it all; the engine calls it from a thread of its own, the simulation after each tick.
+One `poll` does it all; the engine has it called by the control thread that all engines share, the
+simulation calls it after each tick.
 Nothing on the audio path waits for it: its rings overflow into a counter.
 """
 

@@ -54,8 +54,8 @@ import numpy.typing as npt
 from rtmedia.rooms.histogram import Histograms
 from rtmedia.units import NS_PER_S
 
-#: Blocks and calls that are remembered, at the least: ten seconds. Captions look at what is being played; those that come
-#: later than this after their words were heard are late by this much, or more.
+#: Blocks and calls that are remembered, at the least: ten seconds of 10 ms each, less where a device asks for less at a time.
+#: Captions look at what is being played; those that come later than this after their words were heard are late by this much.
 KEEP = 1_024
 #: The stations in order: they make up the total.
 STATIONS = ("socket", "wire", "decode", "buffer", "render", "chain", "ring")
@@ -77,6 +77,10 @@ class Recent:
         Of the columns.
     keep
         Rows that are kept at the least, and what is added at once where that is more.
+
+    Notes
+    -----
+    Thread: any one at a time.   Real-time: no.
     """
 
     def __init__(self, names: tuple[str, ...], keep: int = KEEP) -> None:

@@ -7,8 +7,8 @@ Now and then it steps all of them regardless (`SWEEP_NS`), because a wish may be
 
 A room's memory may go only when the loop is past it. The owner clears the place and counts WANTED up; the loop copies
 WANTED to DONE between its rounds. Once DONE has reached the owner's number, the loop is out of the room, and has seen the
-number, so that every later round sees the place cleared too. If that never comes, the loop hangs inside some room: the
-place, and a reference to all the memory behind it, are kept for good.
+number, so that every later round sees the place cleared too. Until then, for good if it hangs inside some room, the place and a
+reference to all the memory behind it are kept.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ WORDS = 48
 SWEEP_NS = 50_000_000
 
 _LOOK_S = 0.0005  # while a room's leave is waited for
+_LEAST_LOOKS = 20
 
 
 class Table:
@@ -59,11 +60,19 @@ class Table:
         self.address = int(self.control.ctypes.data)
         self._lock = threading.Lock()
         self._owners: dict[int, object] = {}  # by place: keeps the memory behind an address
-        self._leaving = 0  # places that the loop has not passed yet
+        self._parting: dict[int, int] = {}  # cleared places that the loop may still be in, until DONE has come to the number
+        self._given_up: set[int] = set()  # of these, those that nobody waits for any more
 
     def __len__(self) -> int:
         """Rooms in the table."""
-        return len(self._owners) - self._leaving
+        return len(self._owners) - len(self._parting)
+
+    @property
+    def hangs(self) -> bool:
+        """Whether the loop has not come past a room that left long ago."""
+        with self._lock:
+            self._reap()
+            return bool(self._given_up)
 
     def put(self, address: int, owner: object) -> int:
         """Give a room a place; the loop steps it at once.
@@ -79,6 +88,7 @@ class Table:
             The table is full.
         """
         with self._lock:
+            self._reap()
             place = next((place for place in range(len(self.rooms)) if place not in self._owners), None)
             if place is None:
                 raise StateError(f"{len(self.rooms)} rooms share one thread, and more are not possible: stop some engines first")
@@ -93,24 +103,46 @@ class Table:
         """Where whoever has something for the room says so."""
         return int(self.ready.ctypes.data) + 8 * place
 
-    def remove(self, place: int, timeout_s: float) -> bool:
-        """Take a room out; True once the loop is past it, and its memory may go. False: it is kept for good."""
+    def part(self, place: int) -> None:
+        """Take a room out; `left` tells when the loop is past it. Its memory is kept until then, if need be for good."""
         with self._lock:
-            self._leaving += 1
             store_word(self.rooms, place, 0)
             wanted = int(self.control[WANTED]) + 1
             store_word(self.control, WANTED, wanted)
+            self._parting[place] = wanted
         self.bell.ring()
+
+    def left(self, place: int, timeout_s: float) -> bool:
+        """Whether the loop is past a room that was taken out, within that time and some looks; False: it hangs, perhaps in that room.
+
+        However little time is left, the loop gets some: a machine that was stopped has used it all before the loop could run.
+        """
         deadline = time.monotonic() + timeout_s
-        while load_word(self.control, DONE) < wanted:
-            if time.monotonic() >= deadline:
-                return False
+        looks = 0
+        while True:
+            with self._lock:
+                self._reap()
+                if place not in self._parting:
+                    return True
+                if looks >= _LEAST_LOOKS and time.monotonic() >= deadline:
+                    self._given_up.add(place)
+                    return False
+            looks += 1
             time.sleep(_LOOK_S)
-        with self._lock:
-            self._leaving -= 1
-            del self._owners[place]
-            store_word(self.control, USED, max(self._owners, default=-1) + 1)
-        return True
+
+    def remove(self, place: int, timeout_s: float) -> bool:
+        """`part`, and `left`."""
+        self.part(place)
+        return self.left(place, timeout_s)
+
+    def _reap(self) -> None:
+        """Let go of what the loop has passed; with the lock."""
+        done = load_word(self.control, DONE)
+        for place, wanted in list(self._parting.items()):
+            if wanted <= done:
+                del self._parting[place], self._owners[place]
+                self._given_up.discard(place)
+        store_word(self.control, USED, max(self._owners, default=-1) + 1)
 
     def stop(self) -> None:
         """Ask the loop to leave."""

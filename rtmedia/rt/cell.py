@@ -88,7 +88,12 @@ def python_read(me, arguments, count):
 
 
 class Cell:
-    """Memory of one cell of `count` 64-bit integers; floats travel as integers of a stated unit."""
+    """Memory of one cell of `count` 64-bit integers; floats travel as integers of a stated unit.
+
+    Notes
+    -----
+    Thread: one writes, any read.   Real-time: yes from compiled code; from Python `write` makes an array, and `read` may rest.
+    """
 
     def __init__(self, count: int) -> None:
         if count < 1:

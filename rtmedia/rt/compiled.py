@@ -93,14 +93,6 @@ class Kernel:
             self._load()
         return self._address
 
-    @property
-    def unchecked(self) -> Callable[..., Any]:
-        """The shortest way from Python, for a caller that has looked at each array itself: see `rtmedia.rt.entry.python_function`."""
-        self._load()
-        made = entry.python_function(self.signature, self._python_address, self.keep_gil, checked=False)
-        assert made is not None, f"{self.py_func.__qualname__} gives back more than a number"
-        return made
-
     def __call__(self, *arguments: Any) -> Any:
         if len(arguments) != self._count:  # ctypes would take more
             raise TypeError(f"{len(arguments)} arguments were given; {self.py_func.__qualname__} takes {self._count}")

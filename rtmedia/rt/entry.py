@@ -56,11 +56,10 @@ def _number(kind: Number) -> Callable[[Any], Any]:
     return _real if kind.is_float else bool if kind == BOOL else operator.index
 
 
-def python_function(signature: Signature, address: int, keep_gil: bool, checked: bool = True) -> Callable[..., Any] | None:
+def python_function(signature: Signature, address: int, keep_gil: bool) -> Callable[..., Any] | None:
     """Python's half: a callable for the function at `address`; None where ctypes has no word for the result.
 
-    It takes Python's numbers only, and raises ``ctypes.ArgumentError`` at NumPy's: see `exact`. Unless `checked`, its arrays must be
-    right already: with others the process may end.
+    It takes Python's numbers only, and raises ``ctypes.ArgumentError`` at NumPy's: see `exact`.
     """
     returned = signature.returned
     if not isinstance(returned, Number):
@@ -69,7 +68,7 @@ def python_function(signature: Signature, address: int, keep_gil: bool, checked:
     prototype = ctypes.PYFUNCTYPE if keep_gil else ctypes.CFUNCTYPE
     function: Callable[..., Any] = prototype(_CTYPES[returned.name], *kinds)(address)
     arrays = [(place, np.dtype(kind.element.name), kind.ndim) for place, kind in enumerate(signature.args) if isinstance(kind, Array)]
-    if not (arrays and checked):
+    if not arrays:
         return function
 
     def with_arrays(*arguments: Any) -> Any:

@@ -405,7 +405,12 @@ class FrameRing(_Ring):
 
 
 class OctetRing(_Ring):
-    """A ring of octets: payloads of any length, one after another. Read and written by compiled code."""
+    """A ring of octets: payloads of any length, one after another. Read and written by compiled code.
+
+    Notes
+    -----
+    Thread: one thread writes, one reads.   Real-time: yes.
+    """
 
     def __init__(self, capacity: int) -> None:
         super().__init__(capacity, np.uint8)

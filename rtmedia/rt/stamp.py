@@ -25,7 +25,7 @@ class _Shared:
     """What was seen of each file, while many are asked about at one time."""
 
     def __init__(self) -> None:
-        self.depth = 0
+        self.looking: set[object] = set()  # one for each that looks: engines may be built on several threads
         self.seen: dict[str, tuple[int, ...]] = {}
 
 
@@ -39,11 +39,12 @@ def looking_once() -> Iterator[None]:
     For what takes a moment: what is edited within it may be noticed only by the next process.
     """
     forget()
-    _shared.depth += 1
+    one = object()
+    _shared.looking.add(one)
     try:
         yield
     finally:
-        _shared.depth -= 1
+        _shared.looking.discard(one)
         forget()
 
 
@@ -58,7 +59,7 @@ def _status(path: str) -> tuple[int, ...]:
         return seen[path]
     found = os.stat(path)
     status = found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
-    if _shared.depth:
+    if _shared.looking:
         seen[path] = status
     return status
 
@@ -92,7 +93,12 @@ def recall(notes: Path, subject: str) -> str | None:
 
 
 class Remembering:
-    """Remember what is found out about `members`. The files are stamped before they are read."""
+    """Remember what is found out about `members`. The files are stamped before they are read.
+
+    Notes
+    -----
+    Thread: any; several processes may keep the same.   Real-time: no: files.
+    """
 
     def __init__(self, notes: Path, subject: str, members: Iterable[Path]) -> None:
         self._file = _note(notes, subject)

@@ -132,7 +132,12 @@ def call_room(ready, bell):
 
 
 class Bell:
-    """Memory of one bell."""
+    """Memory of one bell.
+
+    Notes
+    -----
+    Thread: any rings, one waits.   Real-time: yes (`bell_ring`, `bell_wait`, from compiled code).
+    """
 
     def __init__(self) -> None:
         self.memory: npt.NDArray[np.int64] = aligned_zeros(WORDS, np.int64)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -123,6 +126,40 @@ def test_one_that_does_not_end_is_ended(bench, folder):
     assert "ended after 1 s" in result.output
 
 
+def test_whoever_interrupts_a_run_leaves_no_process_behind(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("rtmedia.cli.benchmarks._LOOK_S", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(60.0)
+        child = f"import socket, time; there = socket.create_connection({listener.getsockname()!r}); "
+        child += "print('begun', flush=True); time.sleep(600)"
+        (folder / "endless.py").write_text(
+            f'"""Does it end?"""\nimport subprocess, sys\nsubprocess.Popen([sys.executable, "-c", {child!r}]).wait()\n'
+        )
+
+        def saying(line):
+            if "begun" in line:
+                raise KeyboardInterrupt
+
+        (endless,) = chosen(benchmarks_in(folder), ["endless"])
+        with pytest.raises(KeyboardInterrupt):
+            run(endless, tmp_path, tiny=True, plots=False, timeout_s=60.0, saying=saying)
+        there, _ = listener.accept()
+        with there, contextlib.suppress(ConnectionResetError):
+            there.settimeout(60.0)
+            assert there.recv(1) == b""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX's signals")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_whatever_else_ends_the_command_is_an_interruption_too(bench, folder, name):
+    before = signal.getsignal(getattr(signal, name))
+    (folder / "endless.py").write_text(
+        f'"""Does it end?"""\nimport os, signal, time\nos.kill(os.getppid(), signal.{name})\ntime.sleep(600)\n'
+    )
+    assert bench("endless", "--timeout", "60", "--out", "found").exit_code == 130
+    assert signal.getsignal(getattr(signal, name)) is before
+
+
 def test_an_older_result_does_not_stand_for_a_run_that_failed(bench, folder, tmp_path):
     bench("good", "--out", "found")
     (folder / "good.py").write_text(BAD)
@@ -136,6 +173,26 @@ def test_a_report_can_be_written_again_of_all_that_lies_there(bench, tmp_path):
     (tmp_path / "found" / "report.md").unlink()
     assert bench("--report-only", "--out", "found").exit_code == 0
     assert "## good" in (tmp_path / "found" / "report.md").read_text("utf-8")
+
+
+def test_a_report_can_be_of_those_that_are_named(bench, folder, tmp_path):
+    (folder / "other.py").write_text(GOOD)
+    assert bench("good", "other", "--out", "found").exit_code == 0
+    assert bench("--report-only", "other", "--out", "found").exit_code == 0
+    page = (tmp_path / "found" / "report.md").read_text("utf-8")
+    assert "## other" in page
+    assert "## good" not in page
+
+
+def test_a_tiny_run_leaves_real_results_as_they_are(bench, tmp_path):
+    assert bench("good").exit_code == 0
+    assert bench("good", "--tiny").exit_code == 0
+    kept, tiny = (json.loads((tmp_path / "bench-results" / folder / "good.json").read_text("utf-8")) for folder in (".", "tiny"))
+    assert not kept["tiny"]
+    assert tiny["tiny"]
+    assert "measure nothing" not in (tmp_path / "bench-results" / "report.md").read_text("utf-8")
+    assert "measure nothing" in (tmp_path / "bench-results" / "tiny" / "report.md").read_text("utf-8")
+    assert bench("--tiny", "--report-only").exit_code == 0
 
 
 def test_options_reach_the_one_that_they_are_for(bench, folder, tmp_path):
@@ -153,7 +210,10 @@ def test_options_reach_the_one_that_they_are_for(bench, folder, tmp_path):
     [
         (["nonsense"], "there are bad, good, silent"),
         (["--args", "--seconds 1"], "name the one"),
-        (["--report-only", "--out", "empty"], "holds no results"),
+        (["--report-only", "--out", "empty"], "holds no results;"),
+        (["--report-only", "good", "--out", "empty"], "holds no results of good;"),
+        (["--report-only", "good", "--args", "--seconds 1"], "--args '--seconds 1' is for what runs"),
+        (["--report-only", "--timeout", "9"], "--timeout 9 is for what runs"),
     ],
 )
 def test_mistakes_are_told_with_what_to_do(bench, words, said):

@@ -11,6 +11,8 @@ Outside of it:
 
 ``neighbours``    processes that never rest, with a ``niceness`` of their own; -1 is one for each core
 ``stop_ms``       the process `pid` is stopped for so long, once every ``stop_every_s`` (POSIX)
+
+None of it outlives the process that does it, however that ends: the others read a pipe from it, and see its end.
 """
 
 from __future__ import annotations
@@ -30,7 +32,24 @@ from pathlib import Path
 
 HEAP_OBJECTS = 400_000  # about 0.1 s for each collection
 STEP_MIB = 16  # about 5 ms for each: how long the GIL is kept is `hold_ms`'s question, this is what taking memory does
-_SPIN = "while True:\n    pass\n"
+#: Ends with the input, which ends with whoever holds the other end; a thread that waits for that takes nothing from the spinning.
+_SPIN = """\
+import os, sys, threading
+threading.Thread(target=lambda: (sys.stdin.buffer.read(), os._exit(0)), daemon=True).start()
+while True:
+    pass
+"""
+#: What was stopped goes on, also where whoever stopped it is no longer there to say so.
+_GO_ON = """\
+import os, signal, sys
+for number in (signal.SIGINT, signal.SIGTERM):  # to all of a group: ours is to be the last of them
+    signal.signal(number, signal.SIG_IGN)
+sys.stdin.buffer.read()
+try:
+    os.kill({pid}, signal.SIGCONT)
+except ProcessLookupError:
+    pass
+"""
 
 
 @dataclass
@@ -68,6 +87,7 @@ class Hostility:
     _over: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
     _processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    _guard: subprocess.Popen[bytes] | None = None
     _heap: list[list[object]] = field(default_factory=list)
 
     def begin(self) -> None:
@@ -82,8 +102,9 @@ class Hostility:
         if self.stop_ms:
             assert self.pid > 1, "whoever asks for stop_ms names the process"
             bodies.append(self._stop)
+            self._guard = _python(_GO_ON.format(pid=self.pid))
         for _ in range(cores() if self.neighbours < 0 else self.neighbours):
-            self._processes.append(subprocess.Popen([sys.executable, "-c", _nicely(self.niceness) + _SPIN]))
+            self._processes.append(neighbour(self.niceness))
         self._threads = [threading.Thread(target=body, name=f"hostile-{body.__name__}", daemon=True) for body in bodies]
         for thread in self._threads:
             thread.start()
@@ -95,7 +116,9 @@ class Hostility:
         for thread in self._threads:
             thread.join()
         for process in self._processes:
-            process.wait()
+            process.communicate()
+        if self._guard is not None:
+            self._guard.communicate()  # the end of its input
         self._heap.clear()
 
     def _spin(self) -> None:
@@ -148,6 +171,15 @@ class Hostility:
             began = time.monotonic()
             time.sleep(0.001)
             self.longest_ms = max(self.longest_ms, 1000.0 * (time.monotonic() - began))
+
+
+def neighbour(niceness: int = 0) -> subprocess.Popen[bytes]:
+    """A process that never rests, until it is killed or whoever began it ends."""
+    return _python(_nicely(niceness) + _SPIN)
+
+
+def _python(code: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-S", "-c", code], stdin=subprocess.PIPE)
 
 
 def put_first(pid: int) -> bool:

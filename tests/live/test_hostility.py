@@ -14,6 +14,7 @@ from tests.live import hostility
 from tests.live.hostility import Hostility
 
 NEVER_S = 30.0
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def wait_until(true, timeout_s=NEVER_S):
@@ -72,3 +73,42 @@ def test_a_stopped_process_goes_on_afterwards():
         assert state_of(process.pid) != "T"
         process.kill()
     assert host.holds >= 1
+
+
+KILLED = """\
+import sys, time
+from tests.live.hostility import Hostility
+host = Hostility(**{what!r})
+host.begin()
+while not host.holds and host.stop_ms:
+    time.sleep(0.001)
+print("begun", flush=True)
+time.sleep(600)
+"""
+
+
+def begun(what):
+    """A process that has begun to be hostile."""
+    process = subprocess.Popen([sys.executable, "-c", KILLED.format(what=what)], cwd=ROOT, stdout=subprocess.PIPE)
+    assert process.stdout.readline().strip() == b"begun"
+    return process
+
+
+def test_neighbours_go_with_whoever_began_them_however_that_ends(scaled):
+    process = begun({"neighbours": 2})
+    process.kill()
+    # They have its standard output, too: it ends with the last of them.
+    assert process.communicate(timeout=scaled(NEVER_S))[0] == b""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is Linux's")
+def test_a_stopped_process_goes_on_where_whoever_stopped_it_was_killed():
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as stopped:
+        try:
+            process = begun({"stop_ms": 600_000, "stop_every_s": 0.01, "pid": stopped.pid})
+            wait_until(lambda: state_of(stopped.pid) == "T")
+            process.kill()
+            process.communicate()
+            wait_until(lambda: state_of(stopped.pid) != "T")
+        finally:
+            stopped.kill()
