@@ -153,7 +153,10 @@ class Supervision:
             self._fail("play", failure)
             return None
         if self._interval_ns and now_ns - self._metrics_ns >= self._interval_ns:
-            metrics_log.info("%s", self._quality.line(self._snapshot(), (now_ns - self._metrics_ns) / NS_PER_S))
+            if metrics_log.isEnabledFor(logging.INFO):
+                metrics_log.info("%s", self._quality.line(self._snapshot(), (now_ns - self._metrics_ns) / NS_PER_S))
+            else:
+                self._quality.count(*self._control.expected_and_lost())
             self.fraction_lost = self._quality.fraction_lost
             self._metrics_ns = now_ns
         self._watch(now_ns)

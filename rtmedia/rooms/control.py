@@ -149,6 +149,12 @@ class Control:
                     events.append(StallEnded(int(tick["time_ns"]), ms_of_frames(self._concealed_run, self._rate_hz)))
                 self._concealed_run = 0
 
+    def expected_and_lost(self) -> tuple[int, int]:
+        """Packets that should have come so far, and those of them that did not (RFC 3550 A.3). Thread: any."""
+        d = self.line.decode.state[0]
+        expected = int(d["expected_before"] + (d["highest"] - d["base"] + 1 if d["started"] else 0))
+        return expected, max(0, expected - int(d["received_before"] + d["epoch_received"]))
+
     def snapshot(self) -> dict[str, Any]:
         """Everything counted in the line, by the names of `rtmedia.stats.Stats`."""
         line = self.line
@@ -156,8 +162,7 @@ class Control:
         b = line.buffer.state[0]
         cell = line.play.cell
         words = cell.memory[1:]  # single words: each is whole, and all of them only grow
-        expected = int(d["expected_before"] + (d["highest"] - d["base"] + 1 if d["started"] else 0))
-        received = int(d["received_before"] + d["epoch_received"])
+        expected, lost = self.expected_and_lost()
         rate = self._rate_hz
         total = max(1, int(b["total"]))
         tick = self.last_tick
@@ -171,7 +176,7 @@ class Control:
             "bypassed": line.bypass,
             "packets_received_total": int(d["received"]),
             "packets_expected_total": expected,
-            "packets_lost_total": max(0, expected - received),
+            "packets_lost_total": lost,
             "packets_late_total": int(b["late"] + d["too_old"]),
             "packets_duplicate_total": int(d["duplicate"] + b["duplicate"]),
             "packets_reordered_total": int(d["reordered"]),

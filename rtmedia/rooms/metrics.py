@@ -38,7 +38,14 @@ class QualityLine:
 
     def __init__(self) -> None:
         self._before: dict[str, float] = {}
+        self._expected = self._lost = 0
         self.fraction_lost = 0.0
+
+    def count(self, expected: int, lost: int) -> None:
+        """Begin another interval with these totals of packets: all that is to be done where nobody reads the line."""
+        grown = expected - self._expected
+        self.fraction_lost = min(1.0, max(0.0, (lost - self._lost) / grown)) if grown > 0 else 0.0
+        self._expected, self._lost = expected, lost
 
     def line(self, snapshot: dict[str, Any], interval_s: float) -> str:
         """The line as JSON text.
@@ -59,8 +66,8 @@ class QualityLine:
             value = snapshot.get(name, 0)
             grown[short] = value - self._before.get(name, 0)
             self._before[name] = value
-        expected = grown.pop("expected")
-        self.fraction_lost = min(1.0, max(0.0, grown["lost"] / expected)) if expected > 0 else 0.0
+        del grown["expected"]
+        self.count(snapshot.get("packets_expected_total", 0), snapshot.get("packets_lost_total", 0))
         concealed = snapshot.get("concealed_ms_total", 0.0)
         concealed_ms = concealed - self._before.get("concealed_ms_total", 0.0)
         self._before["concealed_ms_total"] = concealed
