@@ -16,7 +16,6 @@ _GROWTH = {
     "packets_duplicate_total": "duplicates",
     "underruns_total": "underruns",
     "underrun_frames_total": "underrun_frames",
-    "packets_expected_total": "expected",
     "reconnects_total": "reconnects",
 }
 #: What is told of each station of the latency, in this order.
@@ -66,7 +65,6 @@ class QualityLine:
             value = snapshot.get(name, 0)
             grown[short] = value - self._before.get(name, 0)
             self._before[name] = value
-        del grown["expected"]
         self.count(snapshot.get("packets_expected_total", 0), snapshot.get("packets_lost_total", 0))
         concealed = snapshot.get("concealed_ms_total", 0.0)
         concealed_ms = concealed - self._before.get("concealed_ms_total", 0.0)

@@ -11,7 +11,7 @@ way. (What else does: `rtmedia.io.together`, `rtmedia.realtime.process`.) The po
 
 Each of the compiled ones walks a `rtmedia.rooms.table.Table` in a loop that it enters once. An engine's part of the pool
 is a `Seat`: its two rooms' places, and its looks. A sink's is a `Paced`. Whoever has one leaves it within a stated time,
-and learns whether the loop has let go; where it has not, the room's memory is kept for good, so that nothing is ever read
+and learns whether the loop has let go; where it has not, the room's memory is kept until it has, so that nothing is ever read
 that is no longer there.
 
 A child process made by ``fork`` has the parent's memory but none of its threads: it forgets the pool, and what it has

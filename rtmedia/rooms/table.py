@@ -130,11 +130,6 @@ class Table:
             looks += 1
             time.sleep(_LOOK_S)
 
-    def remove(self, place: int, timeout_s: float) -> bool:
-        """`part`, and `left`."""
-        self.part(place)
-        return self.left(place, timeout_s)
-
     def _reap(self) -> None:
         """Let go of what the loop has passed; with the lock."""
         done = load_word(self.control, DONE)
