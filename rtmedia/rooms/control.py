@@ -118,7 +118,7 @@ class Control:
             return False
         words = self.line.play.cell.read()
         taken = words[SINK_POS] + words[LARGEST]  # the position is that before the device's last call
-        lead = int(self.line.render.state["lead"][0])  # grows with what the device asks for
+        lead = self.line.render.lead.frames  # grows with what the device asks for
         return bool(taken + lead + self.line.chain_latency_frames >= int(tick["sink_pos"]))
 
     def _meter(self, ticks: Any) -> None:

@@ -22,11 +22,11 @@ from rtmedia.jitter.state import CAP_MS, Buffer
 from rtmedia.ports import Codec, Effect, EffectInstance, Format
 from rtmedia.presets import check_bypass, effects_of, full_name
 from rtmedia.rooms.decode import Decode, decode_step
+from rtmedia.rooms.lead import LEAD_RISE_MS
 from rtmedia.rooms.play import Play
 from rtmedia.rooms.render import (
     GAIN_PLACE,
     HOLD_ON_PAUSE,
-    LEAD_RISE_MS,
     LIMITER_PLACE,
     MAX_EFFECTS,
     PAUSED,

@@ -30,6 +30,7 @@ from rtmedia.jitter.timeline import buffer_insert, buffer_retire
 from rtmedia.ports import EffectInstance
 from rtmedia.rooms.device_clock import DeviceClock, device_ms, follow_device
 from rtmedia.rooms.doorways import CHANGE_DTYPE, LEDGER_DTYPE, PACKET_DTYPE, STEP_DTYPE, TICK_DTYPE
+from rtmedia.rooms.lead import Lead, keep_lead
 from rtmedia.rooms.play import CELL_WORDS, LARGEST, SINK_POS, TIME_NS, UNDERRUNS, Play
 from rtmedia.rt.cell import cell_read
 from rtmedia.rt.clock import now_ns
@@ -68,11 +69,6 @@ _VALUES_AT = int(CHANGE_DTYPE.fields["values"][1])  # type: ignore[index]
 #: No limit to what one step takes.
 ALL = 1 << 62
 
-LEAD_RISE_MS = 40.0  # each underrun makes the lead one block longer, at most by so much
-# What raised the lead passes: after so much sound without need of it, it is a block shorter. Where that was too early, it
-# waits twice as long the next time, so that a machine that cannot do with less is not tried every few minutes.
-LEAD_KEEP_S, LEAD_KEEP_MOST_S = 600, 86_400
-
 RENDER_DTYPE = np.dtype(
     [
         # doorways
@@ -92,14 +88,6 @@ RENDER_DTYPE = np.dtype(
         ("device_rate_hz", "i8"),
         ("block", "i8"),  # source frames
         ("out_block", "i8"),  # device frames
-        ("lead", "i8"),  # device frames that wait in the audio ring
-        ("least_lead", "i8"),  # what was asked for
-        ("most_lead", "i8"),  # to which underruns may raise it
-        ("lead_tick", "i8"),  # when it last changed, or was needed
-        ("lead_keep", "i8"),  # ticks that a raised one is kept
-        ("lead_tried", "i8"),  # it has been lowered since the last underrun
-        ("tight", "i8"),  # one block of it, where that is enough
-        ("underruns", "i8"),  # that have raised it
         ("hold_limit", "i8"),
         # memory
         ("work", "i8"),
@@ -109,6 +97,7 @@ RENDER_DTYPE = np.dtype(
         ("level", "i8"),
         ("step", "i8"),  # the step captured last
         ("clock", "i8"),  # rtmedia.rooms.device_clock
+        ("lead", "i8"),  # rtmedia.rooms.lead
         # chain
         ("resampler", "i8"),
         ("drift", "i8"),  # 0: the resampler is a fixed one
@@ -196,6 +185,7 @@ class Render:
         self.level = aligned_zeros(4, np.float32)
         self.step = aligned_zeros(1, STEP_DTYPE)
         self.clock = DeviceClock(device_rate_hz)
+        self.lead = Lead(lead_frames, out_block, device_rate_hz, even=drift is None)
         self.state = aligned_zeros(1, RENDER_DTYPE)
         r = self.state[0]
         r["packet_records"], r["packet_frames"] = packet_records.address, packet_frames.address
@@ -203,13 +193,9 @@ class Render:
         r["ticks_ring"], r["ledger_ring"] = self.ticks.address, self.ledger.address
         for name in ("work", "out", "samples", "cell_words", "level", "step", "wishes"):
             r[name] = getattr(self, name).ctypes.data
-        r["clock"] = self.clock.address
+        r["clock"], r["lead"] = self.clock.address, self.lead.address
         r["channels"], r["rate_hz"], r["device_rate_hz"] = channels, rate_hz, device_rate_hz
-        r["block"], r["out_block"], r["lead"], r["least_lead"] = buffer.block_frames, out_block, lead_frames, lead_frames
-        r["lead_keep"] = LEAD_KEEP_S * 100
-        # Two blocks outlast any mixture of calls. Who asks for less gets one, where calls and blocks meet at the same frames.
-        r["tight"] = lead_frames < 2 * out_block and drift is None
-        r["most_lead"] = lead_frames + int(LEAD_RISE_MS * device_rate_hz / 1000)
+        r["block"], r["out_block"] = buffer.block_frames, out_block
         r["hold_limit"] = int(hold_limit_ms * rate_hz / 1000)
         r["resampler"] = resampler.state_address
         r["drift"] = drift.ctypes.data if drift is not None else 0
@@ -357,8 +343,8 @@ def _finish(address, paused, op):
     return frames
 
 
-@kernel("void(i8, i8)")
-def _render_block(address, time_ns):
+@kernel("void(i8, i8, i8)")
+def _render_block(address, time_ns, lead):
     """Make one block and put it on the audio ring."""
     r = carray(pointer_void(address), 1, RENDER_DTYPE)[0]
     b = carray(pointer_void(r.buffer), 1, BUFFER_DTYPE)[0]
@@ -369,7 +355,7 @@ def _render_block(address, time_ns):
     # The tick's own time: what the device had taken when it last asked. It asks for several blocks at once
     # (`burst`), all of which are then made in one go: the last of them is the one that must be in time.
     burst = max(0, view_i8(r.cell_words, CELL_WORDS)[LARGEST] - r.out_block)
-    now_ms = (r.sink_pos - r.lead - burst) * 1000.0 / r.device_rate_hz
+    now_ms = (r.sink_pos - lead - burst) * 1000.0 / r.device_rate_hz
     buffer_retire(r.buffer)
     m_before = b.m
     epoch = b.heard_epoch
@@ -428,43 +414,17 @@ def _render_block(address, time_ns):
     r.sink_pos += frames
 
 
-@kernel("void(i8)")
-def _keep_lead(address):
-    """How much shall wait in the audio ring: what was asked for, and for a time more where that was not enough."""
-    r = carray(pointer_void(address), 1, RENDER_DTYPE)[0]
-    words = view_i8(r.cell_words, CELL_WORDS)
-    largest = words[LARGEST]
-    if r.tight != 0 and largest > 0 and (largest % r.out_block == 0 or r.out_block % largest == 0):
-        least = max(largest, r.out_block)
-    else:
-        least = largest + r.out_block
-    least = min(max(least, r.least_lead), view_i8(r.audio, WORDS)[CAPACITY] - r.out_block)
-    if least > r.lead:  # the device asks for more at once than we keep ready
-        r.lead = least
-        r.lead_tick = r.tick
-    if words[UNDERRUNS] > r.underruns:  # this machine or device needs more in hand: a device that stalls asks for several at once
-        r.underruns = words[UNDERRUNS]
-        r.lead = max(r.lead, min(r.lead + r.out_block, r.most_lead))
-        r.lead_tick = r.tick
-        if r.lead_tried:
-            r.lead_keep = min(2 * r.lead_keep, LEAD_KEEP_MOST_S * 100)
-            r.lead_tried = 0
-    elif r.lead - r.out_block >= least and r.tick - r.lead_tick >= r.lead_keep:
-        r.lead -= r.out_block
-        r.lead_tick = r.tick
-        r.lead_tried = 1
-
-
 @kernel("i8(i8, i8, i8)")
 def make_blocks(address, time_ns, exactly):
     """Make blocks while the audio ring has room, or `exactly` so many where that is not below 0; returns how many."""
     r = carray(pointer_void(address), 1, RENDER_DTYPE)[0]
-    _keep_lead(address)
+    words = view_i8(r.cell_words, CELL_WORDS)
     capacity = view_i8(r.audio, WORDS)[CAPACITY]
+    lead = keep_lead(r.lead, r.tick, words[LARGEST], words[UNDERRUNS], capacity - r.out_block)
     for made in range(MOST_BLOCKS):
-        if made == exactly or (exactly < 0 and capacity - ring_writable(r.audio) + r.out_block > r.lead):
+        if made == exactly or (exactly < 0 and capacity - ring_writable(r.audio) + r.out_block > lead):
             return made
-        _render_block(address, time_ns)
+        _render_block(address, time_ns, lead)
     return MOST_BLOCKS
 
 

@@ -221,7 +221,7 @@ def main(request: dict[str, Any], answer: Path) -> None:
         if frozen:
             os.kill(frozen, signal.SIGSTOP)
             engine.wait(0.3)
-        facts["lead_frames"] = int(line.render.state["lead"][0])
+        facts["lead_frames"] = line.render.lead.frames
         facts["largest_call_frames"] = int(line.play.cell.read()[3])
         facts["stopping_at_s"] = time.monotonic()
     facts["stop_s"] = time.monotonic() - facts["stopping_at_s"]

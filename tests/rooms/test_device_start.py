@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from rtmedia.codec import codec_named
+from rtmedia.rooms.lead import LEAD_RISE_MS
 from rtmedia.rooms.line import Line
 from rtmedia.rooms.play import UNDERRUN_FRAMES, play_pull
-from rtmedia.rooms.render import LEAD_RISE_MS
 from rtmedia.units import NS_PER_MS
 
 RATE_HZ, BLOCK = 16_000, 160
@@ -71,14 +71,14 @@ def test_running_short_of_sound_is_an_underrun():
 def test_underruns_make_the_lead_longer_up_to_its_limit():
     line, _ = play_from_the_start([0.0])
     out = np.zeros((BLOCK, 1), np.float32)
-    lead = int(line.render.state["lead"][0])
+    lead = line.render.lead.frames
     for k in range(20):
         now_ns = (START_MS + 5_000 + 100 * k) * NS_PER_MS
         for _ in range(12):  # the device stalled, and now asks for all at once
             play_pull(line.play.address, out.ctypes.data, BLOCK, now_ns, now_ns, 0)
         line.step(now_ns)
         play_pull(line.play.address, out.ctypes.data, BLOCK, now_ns, now_ns, 0)
-    assert line.render.state["lead"][0] == lead + int(LEAD_RISE_MS * RATE_HZ / 1000)
+    assert line.render.lead.frames == lead + int(LEAD_RISE_MS * RATE_HZ / 1000)
 
 
 def go_on(line, since_ms, blocks):
@@ -102,33 +102,33 @@ def underrun(line, at_ms):
 
 def test_a_lead_that_underruns_raised_comes_down_again_where_it_is_not_needed():
     line, _ = play_from_the_start([0.0])
-    state = line.render.state
-    lead = int(state["lead"][0])
-    state["lead_keep"] = 50
+    lead_now = line.render.lead
+    lead = lead_now.frames
+    lead_now.state["keep"] = 50
     at_ms = go_on(line, underrun(line, START_MS + 5_000.0), 40)
-    assert state["lead"][0] == lead + BLOCK
+    assert lead_now.frames == lead + BLOCK
     underruns = int(line.play.cell.read()[UNDERRUN_FRAMES])
     at_ms = go_on(line, at_ms, 200)
-    assert state["lead"][0] == lead
+    assert lead_now.frames == lead
     assert line.play.cell.read()[UNDERRUN_FRAMES] == underruns
     go_on(line, underrun(line, at_ms), 1)
-    assert state["lead"][0] == lead + BLOCK
-    assert state["lead_keep"][0] == 100  # it was too early, so the next time is later
+    assert lead_now.frames == lead + BLOCK
+    assert lead_now.state["keep"][0] == 100  # it was too early, so the next time is later
 
 
 def test_a_large_request_is_not_remembered_for_ever():
     line, _ = play_from_the_start([0.0])
-    state = line.render.state
-    lead = int(state["lead"][0])
-    state["lead_keep"] = 20
+    lead_now = line.render.lead
+    lead = lead_now.frames
+    lead_now.state["keep"] = 20
     line.play.state["window_frames"] = 100 * BLOCK
     line.play.state["window"] = int(line.play.state["words"][0][0])
     out = np.zeros((5 * BLOCK, 1), np.float32)
     now_ns = (START_MS + 5_000) * NS_PER_MS
     play_pull(line.play.address, out.ctypes.data, 5 * BLOCK, now_ns, now_ns, 0)
     line.step(now_ns)
-    assert state["lead"][0] == 6 * BLOCK
+    assert lead_now.frames == 6 * BLOCK
     go_on(line, START_MS + 5_050.0, 90)
-    assert state["lead"][0] == 6 * BLOCK
+    assert lead_now.frames == 6 * BLOCK
     go_on(line, START_MS + 6_000.0, 400)
-    assert state["lead"][0] == lead
+    assert lead_now.frames == lead

@@ -138,7 +138,7 @@ def test_one_block_is_enough_only_where_calls_and_blocks_meet(asked, lead):
         line.step(now_ns)
         line.play.state["primed"] = 1  # what the device asks for at once is known after its first call
         now_ns += asked * 62_500
-    assert line.render.state["lead"][0] == lead
+    assert line.render.lead.frames == lead
     assert line.play.state["words"][0][UNDERRUNS] == 0
 
 
@@ -154,4 +154,4 @@ def test_an_underrun_makes_the_short_lead_longer():
     line.play.state["gain"] = 1.0
     line.play.pull(out, 40_000_000, 40_000_000)
     line.step(40_000_000)
-    assert line.render.state["lead"][0] > 160
+    assert line.render.lead.frames > 160
